@@ -1,0 +1,183 @@
+/**
+ * A row in which the program stands against its two floors: in each round a direct POST, the bare relay and the program,
+ * one right after the other, with the same load; the multiples are taken within a round, so that a machine that grows
+ * slower or faster during the run touches all three.
+ */
+import { BROKER_PATH, CHAIN_PATH, MATCHING_TYPE, brokerYaml, chainYaml } from './manifests.ts';
+import type { Options } from './options.ts';
+import type { Costs, Row } from './row.ts';
+import { spread } from './statistics.ts';
+import { measure, type Load, type Measurement, type Stage } from './stage.ts';
+import { startSut, type Sut } from './sut.ts';
+import type { RowId } from './targets.ts';
+
+export interface Contest {
+  readonly id: RowId;
+  readonly title: string;
+  /** Events go to a Broker with so many matching Triggers, or through so many steps of Channels. */
+  readonly path: { readonly triggers: number } | { readonly steps: number };
+  readonly dataBytes: number;
+  readonly load: { readonly senders: number } | { readonly perSecond: number };
+}
+
+export interface Round {
+  readonly direct: Measurement;
+  readonly relay: Measurement;
+  readonly sut: Measurement;
+}
+
+export interface ContestResult {
+  readonly row: Row;
+  readonly rounds: readonly Round[];
+}
+
+/**
+ * What a 2xx of the embedded log promises: the event is synced to the disk and survives a crash of the machine, or every
+ * subscriber has settled it already. The report explains the words once.
+ */
+export const EMBEDDED = 'machine or settled';
+
+/** Node's compilers need some thousand events; unwarmed, everything is twice as slow. */
+const WARM_UP_MS = { floor: 500, sut: 1_500 };
+const WARM_UP_SENDERS = 8;
+/** Open loop: at 50/s and less than this there are too few events for a median that holds. */
+const OPEN_LOOP_MIN_MS = 2_000;
+/** A generator that is later than this at p99 adds to the p99 of the row, and the row says so. */
+const LATE_MS_MAX = 1;
+
+export async function runContest(
+  stage: Stage,
+  contest: Contest,
+  options: Options,
+): Promise<ContestResult> {
+  const subscriberUrl = `http://127.0.0.1:${stage.subscriber.port}`;
+  const sut = await startSut(stage.children, resourcesOf(contest, subscriberUrl));
+  try {
+    await stage.relay.call('shape', {
+      subscriberPort: stage.subscriber.port,
+      steps: 'steps' in contest.path ? contest.path.steps : 0,
+      copies: lanesOf(contest),
+    });
+    await runRound(stage, { contest, sut, load: (who) => warmUp(contest, who) });
+    const rounds: Round[] = [];
+    for (let round = 0; round < options.rounds; round += 1) {
+      rounds.push(await runRound(stage, { contest, sut, load: () => loadOf(contest, options.ms) }));
+    }
+    return { row: toRow(contest, rounds), rounds };
+  } finally {
+    await sut.discard();
+  }
+}
+
+interface Setting {
+  readonly contest: Contest;
+  readonly sut: Sut;
+  readonly load: (who: keyof typeof WARM_UP_MS) => Load;
+}
+
+async function runRound(stage: Stage, { contest, sut, load }: Setting): Promise<Round> {
+  const lanes = lanesOf(contest);
+  const type = MATCHING_TYPE;
+  const path = 'steps' in contest.path ? CHAIN_PATH : BROKER_PATH;
+  return {
+    direct: await measure(stage, {
+      aim: { port: stage.subscriber.port, path: '/sink/0' },
+      load: load('floor'),
+      lanes: 1,
+      type,
+    }),
+    relay: await measure(stage, {
+      aim: { port: stage.relay.port, path: '/' },
+      load: load('floor'),
+      lanes,
+      type,
+    }),
+    sut: await measure(stage, {
+      aim: { port: sut.port, path },
+      load: load('sut'),
+      lanes,
+      type,
+      watchPid: sut.pid,
+    }),
+  };
+}
+
+function toRow(contest: Contest, rounds: readonly Round[]): Row {
+  const lanes = lanesOf(contest);
+  const isLatency = 'perSecond' in contest.load;
+  // Higher is better for one, lower for the other; a multiple says how many times worse than the direct POST.
+  const figure = (one: Measurement): number => (isLatency ? one.p50Ms : one.deliveriesPerSecond);
+  const multiple = ({ direct, sut }: Round): number =>
+    isLatency ? figure(sut) / figure(direct) : figure(direct) / figure(sut);
+  const suts = rounds.map(({ sut }) => sut);
+  const fate = fates(suts);
+  return {
+    id: contest.id,
+    title: contest.title,
+    durability: EMBEDDED,
+    unit: isLatency ? 'ms p50' : lanes > 1 ? 'deliveries/s' : 'ev/s',
+    measured: spread(suts.map(figure)),
+    direct: spread(rounds.map(({ direct }) => figure(direct))),
+    relay: spread(rounds.map(({ relay }) => figure(relay))),
+    multiple: spread(rounds.map(multiple)),
+    multipleOf: lanes > 1 ? 'direct, per delivery' : 'direct',
+    costs: costs(suts),
+    ...fate,
+    foreignCores: foreignCores(rounds.flatMap((round) => Object.values(round))),
+    notes: [...(isLatency ? [p99Note(suts)] : []), ...fate.notes],
+  };
+}
+
+function p99Note(measurements: readonly Measurement[]): string {
+  return `p99 ${spread(measurements.map(({ p99Ms }) => p99Ms)).median.toFixed(1)} ms`;
+}
+
+/** What every row says about the events of its measurements. */
+export function fates(measurements: readonly Measurement[]): Pick<Row, 'lost' | 'notes'> {
+  const sum = (pick: (one: Measurement) => number): number =>
+    measurements.reduce((total, one) => total + pick(one), 0);
+  const duplicates = sum((one) => one.duplicates);
+  const refused = sum((one) => one.sent - one.accepted);
+  const late = Math.max(...measurements.map(({ lateMsP99 }) => lateMsP99));
+  return {
+    lost: sum((one) => one.lost),
+    notes: [
+      ...(duplicates > 0 ? [`${duplicates} duplicates`] : []),
+      ...(refused > 0 ? [`${refused} refused of ${sum((one) => one.sent)}`] : []),
+      ...(late > LATE_MS_MAX ? [`load generator ${late.toFixed(1)} ms late at p99`] : []),
+    ],
+  };
+}
+
+export function foreignCores(measurements: readonly Measurement[]): number {
+  return Math.max(...measurements.map((one) => one.foreignCores));
+}
+
+/** Of the program under test. */
+export function costs(measurements: readonly Measurement[]): Costs {
+  return {
+    cpuUsPerEvent: spread(measurements.map(({ cpuUsPerEvent }) => cpuUsPerEvent)),
+    anonMb: Math.max(...measurements.map(({ anonMb }) => anonMb)),
+  };
+}
+
+function resourcesOf({ path }: Contest, subscriberUrl: string): string {
+  return 'steps' in path
+    ? chainYaml(subscriberUrl, path.steps)
+    : brokerYaml(subscriberUrl, { count: path.triggers, matching: path.triggers });
+}
+
+function lanesOf({ path }: Contest): number {
+  return 'steps' in path ? 1 : path.triggers;
+}
+
+function loadOf({ load, dataBytes }: Contest, ms: number): Load {
+  return 'senders' in load
+    ? { kind: 'closed', dataBytes, senders: load.senders, until: { ms } }
+    : { kind: 'open', dataBytes, perSecond: load.perSecond, ms: Math.max(ms, OPEN_LOOP_MIN_MS) };
+}
+
+function warmUp({ load, dataBytes }: Contest, who: keyof typeof WARM_UP_MS): Load {
+  const senders = 'senders' in load ? load.senders : WARM_UP_SENDERS;
+  return { kind: 'closed', dataBytes, senders, until: { ms: WARM_UP_MS[who] } };
+}

@@ -1,0 +1,139 @@
+/**
+ * Rows in which the program stands against itself under other resources: many Triggers of which one matches, and a
+ * subscriber that hangs beside a healthy one. Both programs live at the same time and take turns, so that a machine that
+ * grows slower touches both.
+ */
+import { EMBEDDED, costs, fates, foreignCores } from '../contest.ts';
+import { BROKER_PATH, MATCHING_TYPE, brokerYaml, type TriggerPlan } from '../manifests.ts';
+import type { Options } from '../options.ts';
+import type { Attempt, Row } from '../row.ts';
+import { measure, type Load, type Measurement, type Stage } from '../stage.ts';
+import { spread } from '../statistics.ts';
+import { startSut, type Sut } from '../sut.ts';
+import type { RowId } from '../targets.ts';
+
+const KB = 1_024;
+/** Of which one matches. */
+const TRIGGER_COUNTS = [100, 1_000, 10_000] as const;
+const SATURATED = { kind: 'closed', senders: 16, dataBytes: KB } as const;
+/** Far from saturation, so that p99 is the program's and not the queue's; 1,000 events in two seconds. */
+const HANGING_PER_SECOND = 500;
+const HANGING_MS_MIN = 4_000;
+const WARM_UP: Load = { ...SATURATED, until: { ms: 1_500 } };
+
+export async function runTriggers(stage: Stage, options: Options, attempt: Attempt): Promise<void> {
+  for (const count of TRIGGER_COUNTS) {
+    await attempt(`${count} Triggers`, async () => {
+      const rounds = await runRivals(stage, {
+        plain: { count: 1, matching: 1 },
+        other: { count, matching: 1 },
+        load: { ...SATURATED, until: { ms: options.ms } },
+        rounds: options.rounds,
+      });
+      return triggersRow(count, rounds);
+    });
+  }
+}
+
+export async function runHanging(stage: Stage, options: Options, attempt: Attempt): Promise<void> {
+  const ms = Math.max(options.ms, HANGING_MS_MIN);
+  await attempt('hanging subscriber', async () => {
+    const rounds = await runRivals(stage, {
+      plain: { count: 1, matching: 1 },
+      other: { count: 1, matching: 1, hasHanging: true },
+      load: { kind: 'open', perSecond: HANGING_PER_SECOND, dataBytes: KB, ms },
+      rounds: options.rounds,
+    });
+    return hangingRow(rounds);
+  });
+}
+
+interface Rivalry {
+  readonly plain: TriggerPlan;
+  readonly other: TriggerPlan;
+  readonly load: Load;
+  readonly rounds: number;
+}
+
+interface RivalRound {
+  readonly plain: Measurement;
+  readonly other: Measurement;
+}
+
+async function runRivals(stage: Stage, rivalry: Rivalry): Promise<RivalRound[]> {
+  const url = `http://127.0.0.1:${stage.subscriber.port}`;
+  const plain = await startSut(stage.children, brokerYaml(url, rivalry.plain));
+  try {
+    const other = await startSut(stage.children, brokerYaml(url, rivalry.other));
+    try {
+      return await takeTurns(stage, { plain, other }, rivalry);
+    } finally {
+      await other.discard();
+    }
+  } finally {
+    await plain.discard();
+  }
+}
+
+interface Pair {
+  readonly plain: Sut;
+  readonly other: Sut;
+}
+
+async function takeTurns(stage: Stage, pair: Pair, rivalry: Rivalry): Promise<RivalRound[]> {
+  const turn = async (sut: Sut, load: Load): Promise<Measurement> =>
+    measure(stage, {
+      aim: { port: sut.port, path: BROKER_PATH },
+      load,
+      lanes: 1,
+      type: MATCHING_TYPE,
+      watchPid: sut.pid,
+    });
+  await turn(pair.plain, WARM_UP);
+  await turn(pair.other, WARM_UP);
+  const rounds: RivalRound[] = [];
+  for (let round = 0; round < rivalry.rounds; round += 1) {
+    rounds.push({
+      plain: await turn(pair.plain, rivalry.load),
+      other: await turn(pair.other, rivalry.load),
+    });
+  }
+  return rounds;
+}
+
+function triggersRow(count: (typeof TRIGGER_COUNTS)[number], rounds: readonly RivalRound[]): Row {
+  const perSecond = (one: Measurement): number => one.eventsPerSecond;
+  return {
+    ...commonRow(rounds),
+    id: `triggers-${count}` satisfies RowId,
+    title: `${count.toLocaleString('en')} Triggers, one matches, 1 KB`,
+    unit: 'ev/s',
+    measured: spread(rounds.map(({ other }) => perSecond(other))),
+    multiple: spread(rounds.map(({ plain, other }) => perSecond(plain) / perSecond(other))),
+    multipleOf: 'one Trigger',
+  };
+}
+
+function hangingRow(rounds: readonly RivalRound[]): Row {
+  return {
+    ...commonRow(rounds),
+    id: 'hanging',
+    title: `1 KB at ${HANGING_PER_SECOND}/s beside a subscriber that hangs`,
+    unit: 'ms p99',
+    measured: spread(rounds.map(({ other }) => other.p99Ms)),
+    multiple: spread(rounds.map(({ plain, other }) => other.p99Ms / plain.p99Ms)),
+    multipleOf: 'the same without',
+  };
+}
+
+function commonRow(
+  rounds: readonly RivalRound[],
+): Pick<Row, 'durability' | 'costs' | 'lost' | 'foreignCores' | 'notes'> {
+  const others = rounds.map(({ other }) => other);
+  return {
+    durability: EMBEDDED,
+    costs: costs(others),
+    foreignCores: foreignCores(rounds.flatMap((round) => Object.values(round))),
+    ...fates(others),
+  };
+}

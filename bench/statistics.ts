@@ -1,0 +1,38 @@
+/** The few figures a row is made of. Pure. */
+
+/** Several rounds of one measurement. */
+export interface Spread {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+/** @throws on no values: a row without a measurement must not look like one. */
+export function spread(values: readonly number[]): Spread {
+  const order = sorted(values);
+  const first = order[0];
+  const last = order.at(-1);
+  if (first === undefined || last === undefined) throw new Error('a spread of no values');
+  return { median: median(order), min: first, max: last };
+}
+
+/** A sorted copy, smallest first. */
+export function sorted(values: Float64Array | readonly number[]): Float64Array {
+  return Float64Array.from(values).sort();
+}
+
+/**
+ * The smallest value that at least `fraction` of all values do not exceed (nearest rank), so a p99 is a time that was
+ * really measured. @throws on no values.
+ */
+export function percentile(sortedValues: Float64Array, fraction: number): number {
+  const rank = Math.max(1, Math.ceil(fraction * sortedValues.length));
+  const value = sortedValues[rank - 1];
+  if (value === undefined) throw new Error('a percentile of no values');
+  return value;
+}
+
+function median(order: Float64Array): number {
+  const middle = order.length / 2;
+  return (percentile(order, 0.5) + percentile(order, (Math.floor(middle) + 1) / order.length)) / 2;
+}

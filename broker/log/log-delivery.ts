@@ -1,0 +1,55 @@
+/** A row under a lease, as its holder sees it. What it does is the log's business; what it shows does not change. */
+import type { CloudEvent } from '../../core/event.ts';
+import type { Delivery, Failure, Output, Phase, Position } from '../../core/ports/event-log.ts';
+import type { Row, RowContent } from './entry.ts';
+
+export interface DeliveryOwner {
+  settle(row: Row, outputs: readonly Output[]): Promise<void>;
+  release(row: Row, offer: number): void;
+  extend(row: Row, offer: number): void;
+}
+
+export class LogDelivery implements Delivery {
+  readonly egressId: string;
+  readonly position: Position;
+  readonly event: CloudEvent;
+  readonly acceptedAtMs: number;
+  readonly lease: number;
+  readonly phase: Phase;
+  readonly attempt: number;
+  readonly firstAtMs: number;
+  readonly lastFailure?: Failure;
+  readonly origin?: CloudEvent;
+  readonly #owner: DeliveryOwner;
+  readonly #row: Row;
+  readonly #offer: number;
+
+  constructor(owner: DeliveryOwner, row: Row, content: RowContent) {
+    const { work, origin } = content;
+    this.#owner = owner;
+    this.#row = row;
+    this.#offer = row.offers;
+    this.egressId = row.queue.id;
+    this.position = row.position;
+    this.event = content.event;
+    this.acceptedAtMs = content.acceptedAtMs;
+    this.lease = row.lease;
+    this.phase = work?.phase ?? 'deliver';
+    this.attempt = work?.attempt ?? 0;
+    this.firstAtMs = work?.firstAtMs ?? content.acceptedAtMs;
+    if (work?.lastFailure) this.lastFailure = work.lastFailure;
+    if (origin) this.origin = origin.event;
+  }
+
+  settle(outputs: readonly Output[]): Promise<void> {
+    return this.#owner.settle(this.#row, outputs);
+  }
+
+  release(): void {
+    this.#owner.release(this.#row, this.#offer);
+  }
+
+  extend(): void {
+    this.#owner.extend(this.#row, this.#offer);
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * Every annotation that knear reads: the one table. Knative forbids unknown fields in a spec, so what goes beyond its
+ * API is an annotation. The nearest wins: a Broker's or Channel's value is the default of its Triggers or Subscriptions.
+ */
+import type { Resource } from '../core/resources.ts';
+import { suggestion } from './suggest.ts';
+
+type Kind = Resource['kind'];
+type Annotated = Pick<Resource, 'kind' | 'metadata'>;
+
+interface AnnotationRow {
+  /** All values; the first one is the default. */
+  readonly values: readonly [string, ...string[]];
+  readonly kinds: readonly Kind[];
+}
+
+const INGRESS_KINDS = ['Broker', 'Channel', 'InMemoryChannel', 'KnearChannel'] as const;
+const ALL_KINDS = [...INGRESS_KINDS, 'Trigger', 'Subscription'] as const;
+
+export const ANNOTATIONS = {
+  /** Whether subscribers may see an event before it is durable. */
+  'knear.dev/early-delivery': { values: ['on', 'off'], kinds: INGRESS_KINDS },
+  /** Paused: events are kept and not delivered. */
+  'knear.dev/paused': { values: ['false', 'true'], kinds: ALL_KINDS },
+  /** `key`: events with one `partitionkey` are delivered one after the other. */
+  'knear.dev/order': { values: ['none', 'key'], kinds: ALL_KINDS },
+  /** What happens to an event after its retries when there is no dead letter sink. */
+  'knear.dev/exhausted': { values: ['park', 'drop'], kinds: ALL_KINDS },
+} as const satisfies Record<string, AnnotationRow>;
+
+type Key = keyof typeof ANNOTATIONS;
+type Value<K extends Key> = (typeof ANNOTATIONS)[K]['values'][number];
+
+/** The value that holds for the first of `nearestFirst`: its own, else the next one's, else the default. */
+export function annotation<K extends Key>(key: K, nearestFirst: readonly Annotated[]): Value<K> {
+  const values: readonly [Value<K>, ...Value<K>[]] = ANNOTATIONS[key].values;
+  for (const { metadata } of nearestFirst) {
+    const written = metadata.annotations[key];
+    const value = values.find((candidate) => candidate === written);
+    if (value !== undefined) return value;
+  }
+  return values[0];
+}
+
+/** What is wrong with the values of a resource's annotations: `[key, sentence]` each. */
+export function annotationFaults({ kind, metadata }: Annotated): (readonly [string, string])[] {
+  return Object.entries(ANNOTATIONS).flatMap(([key, row]) => {
+    const written = metadata.annotations[key];
+    if (written === undefined || !includes<Kind>(row.kinds, kind)) return [];
+    if (includes<string>(row.values, written)) return [];
+    return [[key, `"${written}" is not one of ${row.values.join(', ')}`] as const];
+  });
+}
+
+/** Annotations of ours that do nothing here: worth a hint, no reason to refuse the resource. */
+export function annotationInfos({ kind, metadata }: Annotated): string[] {
+  return Object.keys(metadata.annotations).flatMap((key) => {
+    if (!key.startsWith('knear.dev/')) return [];
+    const row = Object.entries(ANNOTATIONS).find(([known]) => known === key)?.[1];
+    if (row === undefined)
+      return [`unknown annotation ${key}${suggestion(key, Object.keys(ANNOTATIONS))}`];
+    return includes<Kind>(row.kinds, kind) ? [] : [`annotation ${key} has no effect on a ${kind}`];
+  });
+}
+
+function includes<T>(values: readonly T[], value: T): boolean {
+  return values.includes(value);
+}

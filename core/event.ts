@@ -1,0 +1,57 @@
+/**
+ * What an event is while it is inside knear: an immutable CloudEvent whose data is opaque bytes.
+ *
+ * All context attributes, required ones included, sit in one map under their lower-case names, because filters,
+ * codecs and dead letters treat them alike. Values that came as text stay text; JSON events may bring integers and
+ * booleans, which are kept as such so that a structured delivery gives them back unchanged.
+ * Source: CloudEvents 1.0.2, sections "Context Attributes" and "Type System".
+ */
+
+export type AttributeValue = string | number | boolean;
+
+/** Lower-case attribute name -> value. Always has specversion, id, source and type. */
+export type Attributes = ReadonlyMap<string, AttributeValue>;
+
+/** Lower-case HTTP header name -> value: what Knative passes from producer to subscriber, beside the event. */
+export type KeptHeaders = ReadonlyMap<string, string>;
+
+export interface CloudEvent {
+  readonly attributes: Attributes;
+  readonly headers: KeptHeaders;
+  /** The data as it came, never parsed. `undefined`: the event has none (an empty body is none, too). */
+  readonly data: Uint8Array | undefined;
+}
+
+/** The text form of an attribute, as it would stand in a header; `undefined` when the event lacks it. */
+export function attributeText(event: CloudEvent, name: string): string | undefined {
+  const value = event.attributes.get(name);
+  return value === undefined || typeof value === 'string' ? value : String(value);
+}
+
+/** The same event with some attributes set (or, with `undefined`, removed). Shares data and headers. */
+export function withAttributes(
+  event: CloudEvent,
+  changes: Readonly<Record<string, AttributeValue | undefined>>,
+): CloudEvent {
+  const attributes = new Map(event.attributes);
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === undefined) attributes.delete(name);
+    else attributes.set(name, value);
+  }
+  return { attributes, headers: event.headers, data: event.data };
+}
+
+/** Bytes that an event takes in memory or in a record, within a few per cent: text, framing and data. */
+export function eventSizeBytes(event: CloudEvent): number {
+  return attributesSizeBytes(event) + (event.data?.byteLength ?? 0);
+}
+
+/** The part of `eventSizeBytes` that attributes and kept headers take, each counted as a `name: value` line. */
+export function attributesSizeBytes(event: CloudEvent): number {
+  let size = 0;
+  for (const [name, value] of event.attributes) {
+    size += name.length + (typeof value === 'string' ? value.length : 8) + 8;
+  }
+  for (const [name, value] of event.headers) size += name.length + value.length + 4;
+  return size;
+}

@@ -1,0 +1,65 @@
+/** One attempt at one address. Retrying, choosing the address and judging the answer are other people's work. */
+import type { ErrorCode } from '../errors.ts';
+import type { CloudEvent } from '../event.ts';
+
+export interface Deliverer {
+  /**
+   * Sends the event once and answers with what came of it.
+   * Never rejects for what the other side does. Abort: rejects with the signal's reason; the event may have arrived.
+   */
+  deliver(request: DeliveryRequest): Promise<Outcome>;
+  close(): Promise<void>;
+}
+
+export interface DeliveryRequest {
+  readonly event: CloudEvent;
+  /** Where the bytes go. */
+  readonly url: string;
+  /** Host header, when it differs from the URL's (an endpoint called in the name of its Service). */
+  readonly host?: string;
+  /** Value of `Kn-Namespace`: the namespace of the Trigger or Subscription. */
+  readonly namespace: string;
+  /** Asks for a reply (`Prefer: reply`). Never set for dead letters. */
+  readonly wantsReply: boolean;
+  /** `json` structured, else binary. */
+  readonly format: 'json' | 'binary';
+  /** From the first byte out to the last byte in. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+}
+
+/** What the other side answered; a value, never an exception. */
+export type Outcome =
+  /** 2xx without an event. */
+  | { readonly kind: 'accepted'; readonly status: number }
+  /** 2xx with an event. */
+  | { readonly kind: 'replied'; readonly status: number; readonly event: CloudEvent }
+  /** 2xx with a body that is not an event (FOREIGN), a broken one (INVALID) or one over the limit (TOO_LARGE). */
+  | {
+      readonly kind: 'malformed';
+      readonly status: number;
+      readonly code: Extract<
+        ErrorCode,
+        'KNEAR_REPLY_FOREIGN' | 'KNEAR_REPLY_INVALID' | 'KNEAR_REPLY_TOO_LARGE'
+      >;
+      readonly detail: string;
+      /** Start of the body, at most FAILURE_DATA_MAX bytes. */
+      readonly body?: Uint8Array;
+    }
+  /** Any other status. */
+  | {
+      readonly kind: 'rejected';
+      readonly status: number;
+      /** As the Retry-After header says, counted from the answer. */
+      readonly retryAfterMs?: number;
+      readonly body?: Uint8Array;
+    }
+  /** No answer. */
+  | {
+      readonly kind: 'unreachable';
+      readonly code: Extract<
+        ErrorCode,
+        'KNEAR_UNREACHABLE' | 'KNEAR_RESET' | 'KNEAR_TIMEOUT' | 'KNEAR_SUBSCRIBER_INVALID'
+      >;
+      readonly detail: string;
+    };

@@ -1,0 +1,100 @@
+/**
+ * Everything that can happen to an event, as one stream of values. Metrics, logs, `explain` and assertions in tests are
+ * observers that switch on `kind` exhaustively, so a new way for an event's life to go cannot be added unnoticed.
+ */
+import type { ErrorCode } from '../errors.ts';
+import type { CloudEvent } from '../event.ts';
+import type { Egress, Ingress } from '../topology.ts';
+import type { Failure, Phase } from './event-log.ts';
+
+export interface Observer {
+  /** Called on the event's path: must not throw and must be quick. */
+  observe(happening: Happening): void;
+}
+
+/**
+ * The ways an event's life can end for one egress.
+ * - delivered: the subscriber took it (and its reply, if any, is kept)
+ * - filtered: it does not match (any more)
+ * - dead-lettered: the dead letter sink took it
+ * - parked: retries and dead letter sink failed; kept, can be replayed
+ * - dropped: the user asked for `exhausted: drop`, or the parking bound was reached
+ * - gone: its egress was deleted
+ */
+export type End = 'delivered' | 'filtered' | 'dead-lettered' | 'parked' | 'dropped' | 'gone';
+
+export type Happening =
+  /** 202: kept, or settled everywhere, or wanted by nobody. `durationMs` from the first byte of the request. */
+  | {
+      readonly kind: 'accepted';
+      readonly ingress: Ingress;
+      readonly event: CloudEvent;
+      /** At least one egress wanted it. */
+      readonly isMatched: boolean;
+      readonly durationMs: number;
+      readonly sizeBytes: number;
+      readonly scheme: 'http' | 'https';
+    }
+  /** A producer, or a reply, was turned away. */
+  | {
+      readonly kind: 'refused';
+      readonly ingress?: Ingress;
+      readonly code: ErrorCode;
+      readonly status: number;
+      readonly by: 'door' | 'reply';
+      readonly durationMs: number;
+    }
+  /** One attempt is over. `status` 0: no answer. `code` absent: it succeeded. */
+  | {
+      readonly kind: 'attempted';
+      readonly egress: Egress;
+      readonly event: CloudEvent;
+      readonly phase: Phase;
+      /** 1 for the first attempt of the phase. */
+      readonly attempt: number;
+      readonly dest: string;
+      readonly status: number;
+      readonly code?: ErrorCode;
+      readonly durationMs: number;
+    }
+  /** The next attempt waits; `where`: in memory under the lease, or in the log. */
+  | {
+      readonly kind: 'waiting';
+      readonly egress: Egress;
+      readonly event: CloudEvent;
+      readonly phase: Phase;
+      readonly attempt: number;
+      readonly delayMs: number;
+      readonly where: 'memory' | 'log';
+    }
+  /** The event's life for this egress is over. `failure` for dead-lettered, parked and dropped. */
+  | {
+      readonly kind: 'ended';
+      readonly egress: Egress;
+      readonly event: CloudEvent;
+      readonly end: End;
+      readonly failure?: Failure;
+      /** From acceptance to the end. */
+      readonly ageMs: number;
+    }
+  /** Records of a deleted egress, or parked entries past the bound, are gone without being looked at one by one. */
+  | {
+      readonly kind: 'discarded';
+      readonly egressId: string;
+      readonly end: Extract<End, 'gone' | 'dropped'>;
+      readonly count: number;
+      readonly reason: 'egress-deleted' | 'parking-count' | 'parking-bytes' | 'parking-age';
+    }
+  /** A lease ended without an outcome; the delivery is offered again. */
+  | { readonly kind: 'lease-lost'; readonly egressId: string; readonly lease: number }
+  /** One commit of the log. `leftOut`: records that were settled everywhere before and never had to be written. */
+  | {
+      readonly kind: 'committed';
+      readonly records: number;
+      readonly settles: number;
+      readonly leftOut: number;
+      readonly bytes: number;
+      readonly durationMs: number;
+    }
+  /** The log starts or stops taking events. */
+  | { readonly kind: 'log-state'; readonly isAccepting: boolean; readonly code?: ErrorCode };

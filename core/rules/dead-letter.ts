@@ -1,0 +1,27 @@
+/**
+ * The event as the dead letter sink gets it: the original, and why it could not be delivered.
+ * Source: Knative Eventing, "Event Delivery", dead letter extensions.
+ */
+import { withAttributes, type CloudEvent } from '../event.ts';
+import { FAILURE_DATA_MAX, type Failure } from '../ports/event-log.ts';
+
+/**
+ * Adds `knativeerrordest`, `knativeerrorcode` and `knativeerrordata`. Marks of an earlier failure give way, so that an
+ * event that fails again after its rescue tells of its last failure only. Everything else, specversion included, stays.
+ */
+export function deadLetterEvent(event: CloudEvent, failure: Failure): CloudEvent {
+  return withAttributes(event, {
+    knativeerrordest: failure.dest,
+    // Text, as on the wire of a binary event: Knative's own tests compare it with "422".
+    knativeerrorcode: String(failure.status),
+    knativeerrordata: failure.data === undefined ? undefined : errorData(failure.data),
+  });
+}
+
+/** At most 1,024 base64 characters; `undefined` for no bytes, because an attribute must not be empty. */
+function errorData(data: Uint8Array): string | undefined {
+  if (data.byteLength === 0) return undefined;
+  // Cut before encoding: cut afterwards, the text might not decode.
+  const start = data.subarray(0, FAILURE_DATA_MAX);
+  return Buffer.from(start.buffer, start.byteOffset, start.byteLength).toString('base64');
+}

@@ -1,0 +1,105 @@
+/**
+ * What goes where, at one moment: the compiled form of all resources. The data plane reads nothing else, so it knows no
+ * Kubernetes word, and it keeps working with what it has when the source of resources is away.
+ *
+ * A Topology is a plain value (it can be sent as JSON), immutable, and replaced whole.
+ */
+
+export interface Topology {
+  /** Grows with every change. */
+  readonly revision: number;
+  readonly ingresses: ReadonlyMap<string, Ingress>;
+  readonly egresses: ReadonlyMap<string, Egress>;
+  /** `namespace/name` of a Service -> what stands behind it. */
+  readonly services: ReadonlyMap<string, ServiceEndpoints>;
+}
+
+/** The compiled address of a Broker or a Channel. */
+export interface Ingress {
+  readonly id: string;
+  /** Decides the rules that differ: a Broker stamps arrival time and TTL, a Channel adds nothing. */
+  readonly kind: 'broker' | 'channel';
+  readonly namespace: string;
+  readonly name: string;
+  /** Where the door serves it, e.g. `/default/orders` or `/default/channels/step-1`. */
+  readonly path: string;
+  /** Host names that lead to it whatever the path is (channels only), lower case, without port. */
+  readonly hosts: readonly string[];
+  /** Largest data accepted, bytes. */
+  readonly eventMaxBytes: number;
+  /** Largest attributes and kept headers accepted, bytes, counted as header lines. */
+  readonly attributesMaxBytes: number;
+  /** Whether subscribers may see an event before it is durable (DESIGN L2). */
+  readonly isEarly: boolean;
+}
+
+/** The compiled form of a Trigger or a Subscription. */
+export interface Egress {
+  readonly id: string;
+  readonly kind: 'trigger' | 'subscription';
+  readonly namespace: string;
+  readonly name: string;
+  readonly ingressId: string;
+  readonly filter: Filter;
+  readonly subscriber: Target;
+  /** Where replies go: the Trigger's own Broker, a Subscription's reply; absent: replies are dropped. */
+  readonly reply?: Target;
+  readonly deadLetter?: Target;
+  readonly retry: RetryPolicy;
+  /** One attempt, from the first byte out to the last byte in. */
+  readonly timeoutMs: number;
+  readonly format: 'json' | 'binary';
+  /** `key`: events with one `partitionkey` are delivered one after the other, in the order of the log. */
+  readonly order: 'none' | 'key';
+  readonly isPaused: boolean;
+  /** What happens to an event after its retries when there is no dead letter sink. */
+  readonly exhausted: 'park' | 'drop';
+}
+
+export type Target =
+  /** Called as given. */
+  | { readonly kind: 'url'; readonly url: string }
+  /** Called at one of the Service's endpoints if any is known, else as given. `service` is a key of `services`. */
+  | {
+      readonly kind: 'service';
+      readonly url: string;
+      readonly service: string;
+      readonly port: number;
+    }
+  /** A Broker or Channel of ours: no request is needed. `url` is its address in words and dead letters. */
+  | { readonly kind: 'ingress'; readonly url: string; readonly ingressId: string };
+
+export interface ServiceEndpoints {
+  readonly endpoints: readonly Endpoint[];
+}
+
+/** One concrete place that serves a Service. */
+export interface Endpoint {
+  readonly address: string;
+  /** Service port number -> port at this address. */
+  readonly ports: Readonly<Record<number, number>>;
+  readonly isReady: boolean;
+}
+
+export interface RetryPolicy {
+  /** Attempts after the first one. */
+  readonly retries: number;
+  readonly backoff: 'none' | 'linear' | 'exponential';
+  readonly delayMs: number;
+  /** Longest Retry-After that is honoured; absent: the header is ignored. */
+  readonly retryAfterMaxMs?: number;
+}
+
+/**
+ * Which events an egress wants. `attributes` is the old `filter.attributes`; the others are the dialects of `filters`.
+ * Source: Knative Eventing, TriggerFilter and SubscriptionsAPIFilter; CloudEvents Subscriptions API.
+ */
+export type Filter =
+  | { readonly kind: 'everything' }
+  | { readonly kind: 'attributes'; readonly values: Readonly<Record<string, string>> }
+  | {
+      readonly kind: 'exact' | 'prefix' | 'suffix';
+      readonly values: Readonly<Record<string, string>>;
+    }
+  | { readonly kind: 'all' | 'any'; readonly filters: readonly Filter[] }
+  | { readonly kind: 'not'; readonly filter: Filter };

@@ -1,0 +1,220 @@
+/**
+ * The connections to subscribers: how many there may be, which one serves which request, and when one is not used again.
+ * It knows sockets and counts; what is sent and what an answer means is the borrower's business (`http.ts`).
+ *
+ * Built on undici's Client (one connection) and not on its Pool, because a Pool does not tell which connection serves a
+ * request, and C3 to C5 need to know.
+ *
+ * - C1 An origin has at most `connectionsPerOriginMax` connections. Further borrowers wait in line, oldest first; the
+ *   line is as short as the dispatcher's bound of open deliveries. A borrower that has left the line costs nothing.
+ * - C2 A connection serves one request at a time, so that a broken one has one victim.
+ * - C3 It is lent again only when it is clean: open, the answer read to its end, nothing of the request still unsent.
+ *   (A subscriber may answer early, and the next request would then wait behind a body that nobody reads.)
+ * - C4 Broken off in the middle, it ends with RST. After a mere FIN, some servers take half a body for the whole one.
+ *   TLS needs none of that, there a cut is visible.
+ * - C5 Idle connections end by themselves, and an origin without connections is forgotten. Origins that nobody uses
+ *   number at most `originsMax`; the others are as few as open deliveries.
+ */
+import { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { buildConnector, Client } from 'undici';
+
+export interface ConnectionsOptions {
+  readonly connectionsPerOriginMax: number;
+  readonly originsMax: number;
+  /** TCP and TLS together. undici looks at this timer twice a second only. */
+  readonly connectTimeoutMs: number;
+}
+
+/** Somebody who needs a connection for one request. */
+export interface Borrower {
+  /** The connection is yours until you give it back or break it off. */
+  begin(connection: Connection): void;
+}
+
+export class Connections {
+  readonly #options: ConnectionsOptions;
+  readonly #connect: buildConnector.connector;
+  /** Oldest first. */
+  readonly #origins = new Map<string, Origin>();
+  #onDrained: (() => void) | undefined;
+
+  constructor(options: ConnectionsOptions) {
+    this.#options = options;
+    this.#connect = buildConnector({
+      timeout: options.connectTimeoutMs,
+      allowH2: false,
+      // TCP keep-alive, for an answer that takes minutes through something that forgets silent connections.
+      keepAlive: true,
+      keepAliveInitialDelay: 60_000,
+    });
+  }
+
+  /** Calls `borrower.begin`, at once or when its turn has come. */
+  lend(url: string, borrower: Borrower): void {
+    const origin = this.#origins.get(url) ?? this.#addOrigin(url);
+    // The one used last goes first, so that those beyond what the load needs fall idle and end.
+    const connection = origin.idle.pop() ?? this.#addConnection(origin);
+    if (connection === undefined) origin.line.add(borrower);
+    else borrower.begin(connection);
+  }
+
+  /** Leaves the line before the turn has come. */
+  withdraw(url: string, borrower: Borrower): void {
+    this.#origins.get(url)?.line.delete(borrower);
+  }
+
+  /** The answer has been read to its end. */
+  giveBack(connection: Connection): void {
+    connection.served += 1;
+    if (!connection.isClean) {
+      this.breakOff(connection);
+      return;
+    }
+    const { line, idle } = connection.origin;
+    const next = shift(line);
+    if (next !== undefined) next.begin(connection);
+    else if (this.#onDrained !== undefined) this.#remove(connection);
+    else idle.push(connection);
+  }
+
+  /** Ends a connection whose request or answer is not complete, or that failed (C4). */
+  breakOff(connection: Connection): void {
+    connection.reset();
+    this.#remove(connection);
+  }
+
+  /** Resolves when the last borrower has given back its connection. Nobody may borrow afterwards. */
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onDrained = resolve;
+      for (const origin of this.#origins.values()) this.#removeIdle(origin);
+      if (this.#origins.size === 0) resolve();
+    });
+  }
+
+  #addOrigin(url: string): Origin {
+    if (this.#origins.size >= this.#options.originsMax) this.#forgetUnused();
+    const origin: Origin = { url, idle: [], line: new Set(), open: 0 };
+    this.#origins.set(url, origin);
+    return origin;
+  }
+
+  /** Forgets the oldest origin that nobody uses, if there is one. */
+  #forgetUnused(): void {
+    for (const origin of this.#origins.values()) {
+      if (origin.idle.length < origin.open) continue;
+      this.#removeIdle(origin);
+      return;
+    }
+  }
+
+  #removeIdle(origin: Origin): void {
+    for (const connection of origin.idle.splice(0)) this.#remove(connection);
+  }
+
+  #addConnection(origin: Origin): Connection | undefined {
+    if (origin.open >= this.#options.connectionsPerOriginMax) return undefined;
+    origin.open += 1;
+    const connection = new Connection(origin, this.#connect);
+    connection.client.on('disconnect', () => {
+      // A lent connection is its borrower's business: it is told, or undici connects anew for a request not yet sent.
+      const index = origin.idle.indexOf(connection);
+      if (index === -1) return;
+      origin.idle.splice(index, 1);
+      this.#remove(connection);
+    });
+    return connection;
+  }
+
+  #remove(connection: Connection): void {
+    const { origin, client } = connection;
+    // Never rejects, and nothing waits for a socket to be gone.
+    void client.destroy();
+    origin.open -= 1;
+    const next = shift(origin.line);
+    if (next !== undefined) this.lend(origin.url, next);
+    if (origin.open > 0) return;
+    this.#origins.delete(origin.url);
+    if (this.#origins.size === 0) this.#onDrained?.();
+  }
+}
+
+/** One connection, and the next one in its place when undici has to connect anew. */
+export class Connection {
+  readonly origin: Origin;
+  readonly client: Client;
+  /** Requests that the present socket has served. */
+  served = 0;
+  #socket: Socket | undefined;
+
+  constructor(origin: Origin, connect: buildConnector.connector) {
+    this.origin = origin;
+    this.client = new Client(origin.url, {
+      ...CLIENT_OPTIONS,
+      connect: (target, done) => {
+        // The connector returns its socket, though its type does not say so.
+        const socket: unknown = connect(target, done);
+        this.#socket = socket instanceof Socket ? socket : undefined;
+        this.served = 0;
+      },
+    });
+  }
+
+  /** Bytes received on the present socket. */
+  get bytesRead(): number {
+    return this.#socket?.bytesRead ?? 0;
+  }
+
+  get isClean(): boolean {
+    return (
+      this.#socket !== undefined && !this.#socket.destroyed && this.#socket.writableLength === 0
+    );
+  }
+
+  /** Ends the socket with RST where there is something to cut (C4). */
+  reset(): void {
+    if (this.#socket === undefined) return;
+    if (this.#socket.connecting || this.#socket instanceof TLSSocket) this.#socket.destroy();
+    else this.#socket.resetAndDestroy();
+  }
+}
+
+/** The connections to one origin; an origin is known as long as it has any. */
+interface Origin {
+  readonly url: string;
+  /** Used last, last. */
+  readonly idle: Connection[];
+  /** Borrowers that wait while all connections are lent. */
+  readonly line: Set<Borrower>;
+  /** Connections, lent and idle. */
+  open: number;
+}
+
+const CLIENT_OPTIONS = {
+  pipelining: 1,
+  allowH2: false,
+  strictContentLength: true,
+  // The attempt has one timer for everything, and bounds of its own for what it reads.
+  headersTimeout: 0,
+  bodyTimeout: 0,
+  maxResponseSize: -1,
+  // A reply in binary mode has its attributes in here. 64 KiB is 4 to 8 times what servers take as the head of a
+  // request by default, so whatever came in as an event can come back as one.
+  maxHeaderSize: 64 * 1024,
+  // 4 s: below the 5 s after which Node and uvicorn close idle connections without saying so beforehand.
+  keepAliveTimeout: 4_000,
+  // What a server's Keep-Alive says, less 1 s for the way and a busy event loop; more than a minute of idling saves
+  // nothing, a connection costs a fraction of a millisecond.
+  keepAliveTimeoutThreshold: 1_000,
+  keepAliveMaxTimeout: 60_000,
+} as const satisfies Client.Options;
+
+/** Takes the element out that was added first. */
+function shift<T>(set: Set<T>): T | undefined {
+  for (const element of set) {
+    set.delete(element);
+    return element;
+  }
+  return undefined;
+}

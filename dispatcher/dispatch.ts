@@ -1,0 +1,460 @@
+/**
+ * One event's life for one egress, from the lease to the settle.
+ *
+ *   deliver ----- accepted ------------------------------------------------> settle []          delivered
+ *     |  \------- replied: to an ingress of ours, admitted ----------------> settle [event]     delivered
+ *     |   \                \- not taken now: phase reply, the subscriber is not called again
+ *     |    \               \- refused for good: exhausted with that code
+ *     |     \---- replied: to an address outside ---> reply --- accepted --> settle []          delivered
+ *     |                                                 |
+ *     +-- failed: again <-- wait <= 1 s here            +-- failed: again
+ *     |             \------ longer: settle [Work]       |
+ *     +-- exhausted <-----------------------------------+
+ *           |-- dead letter sink --> dead-letter --- accepted -------------> settle [] or [event]  dead-lettered
+ *           |                          \-- exhausted --\
+ *           \-- none --------------------------------> settle [parked]    parked   (exhausted: drop: settle [] dropped)
+ *
+ * - D1 A delivery ends by one settle or one release, and what it came to is observed after the log took it.
+ * - D2 No attempt without a slot; nobody waits for a slot while holding one.
+ * - D3 Egress, filter, subscriber and retry are looked up at each attempt (C6): a resource that is gone ends the run.
+ * - D4 A failure is a verdict only while the lease is ours (`Hold`, D8); a success in hand is settled in any case.
+ * - D5 A wait in memory holds an open delivery, so there is a bound a egress on them: past it, a wait becomes Work.
+ * - D6 Past LEASES_WITHOUT_OUTCOME_MAX leases without an outcome, the next one is a failed attempt by itself.
+ */
+import { admit, asReply, forSubscriber } from '../core/rules/admit.ts';
+import { deadLetterEvent } from '../core/rules/dead-letter.ts';
+import { judge } from '../core/rules/retry.ts';
+import type { Verdict } from '../core/rules/retry.ts';
+import { codeOf, ERRORS } from '../core/errors.ts';
+import type { ErrorCode } from '../core/errors.ts';
+import type { CloudEvent } from '../core/event.ts';
+import type { Deliverer, Outcome } from '../core/ports/deliverer.ts';
+import { LEASES_WITHOUT_OUTCOME_MAX } from '../core/ports/event-log.ts';
+import type { Failure, Output, Phase, Work } from '../core/ports/event-log.ts';
+import type { End, Observer } from '../core/ports/observer.ts';
+import type { Clock } from '../core/ports/time.ts';
+import type { Egress, Target, Topology } from '../core/topology.ts';
+import type { Hold } from './hold.ts';
+import { route } from './route.ts';
+import type { Slots } from './slots.ts';
+
+/** Longer waits go to the log: they would hold memory and a lease for nothing. */
+const MEMORY_WAIT_MAX_MS = 1_000;
+/** A Broker's reply that is not taken is offered again for this long before the subscriber is asked again. */
+const REPLY_PATIENCE_MS = 1_000;
+const REPLY_RETRY_MS = 200;
+
+export interface DispatchContext {
+  readonly deliverer: Deliverer;
+  readonly observer: Observer;
+  readonly clock: Clock;
+  readonly backoffMaxMs: number;
+  topology(): Topology;
+  /** The egress as it is now, with its filter; `undefined` when it is gone. */
+  egress():
+    { readonly egress: Egress; readonly matches: (event: CloudEvent) => boolean } | undefined;
+  readonly slots: Slots;
+  /** D5 */
+  mayWaitInMemory(): boolean;
+}
+
+/** Where a delivery stands: what a Work would remember, and the events it is about. */
+interface Stage extends Work {
+  readonly event: CloudEvent;
+  readonly origin?: CloudEvent;
+  /** Monotonic; since when this phase tries in this lease. */
+  readonly sinceMs: number;
+  /** Phase reply: failed attempts at the subscriber before it answered, as far as this lease knows. */
+  readonly askedInVain?: number;
+}
+
+/** The next stage, or nothing when the delivery has ended. */
+type Next = Promise<Stage | undefined>;
+
+/** Takes one delivery to its end. Never rejects, but for bugs of ours. */
+export async function dispatch(hold: Hold, context: DispatchContext): Promise<void> {
+  const { delivery } = hold;
+  const current = context.egress();
+  if (!current) {
+    delivery.release();
+    return;
+  }
+  if (delivery.phase === 'deliver' && !current.matches(delivery.event)) {
+    await end({ hold, context, egress: current.egress }, 'filtered');
+    return;
+  }
+  const first = stageOf(hold, context.clock.monotonicMs());
+  let stage: Stage | undefined = first;
+  if (delivery.lease > LEASES_WITHOUT_OUTCOME_MAX) {
+    stage = await new Run(hold, context, first).leaseLost(current.egress);
+  }
+  const run = new Run(hold, context, first);
+  while (stage) stage = await run.step(stage);
+}
+
+function stageOf({ delivery }: Hold, sinceMs: number): Stage {
+  const { phase, attempt, firstAtMs, lastFailure, event, origin } = delivery;
+  return {
+    phase,
+    attempt,
+    firstAtMs,
+    event,
+    sinceMs,
+    ...(lastFailure && { lastFailure }),
+    ...(origin && { origin }),
+  };
+}
+
+class Run {
+  readonly #hold: Hold;
+  readonly #context: DispatchContext;
+  readonly #first: Stage;
+
+  constructor(hold: Hold, context: DispatchContext, first: Stage) {
+    this.#hold = hold;
+    this.#context = context;
+    this.#first = first;
+  }
+
+  /** One attempt of the stage's phase. */
+  async step(stage: Stage): Next {
+    const current = this.#context.egress();
+    if (!current || this.#hold.isStopping) return this.#giveBack(stage);
+    const { egress } = current;
+    const target = targetOf(egress, stage.phase);
+    if (!target) return this.#withoutTarget(egress, stage);
+    return target.kind === 'ingress'
+      ? this.#hand(egress, stage, target)
+      : this.#send(egress, stage, target);
+  }
+
+  /** D6 */
+  leaseLost(egress: Egress): Next {
+    const dest = targetOf(egress, this.#first.phase)?.url ?? '';
+    const verdict = this.#judge(egress, this.#first, { kind: 'rejected', status: 500 }, dest);
+    return this.#follow(egress, this.#first, withCode(verdict, 'KNEAR_LEASE_LOST'));
+  }
+
+  // --- the two ways to a target ---------------------------------------------------------------------------------------
+
+  async #send(egress: Egress, stage: Stage, target: Exclude<Target, { kind: 'ingress' }>): Next {
+    const { slots, clock, deliverer } = this.#context;
+    await slots.take();
+    if (!this.#hold.isCurrent || this.#hold.isStopping) {
+      slots.give();
+      return this.#hold.isCurrent ? this.#giveBack(stage) : undefined;
+    }
+    const startedMs = clock.monotonicMs();
+    let outcome: Outcome | undefined;
+    try {
+      outcome = await deliverer.deliver({
+        ...route(target, this.#context.topology(), this.#hold.delivery.position + stage.attempt),
+        event: outgoing(egress, stage),
+        namespace: egress.namespace,
+        wantsReply: stage.phase !== 'dead-letter',
+        format: egress.format,
+        timeoutMs: egress.timeoutMs,
+      });
+    } finally {
+      const durationMs = clock.monotonicMs() - startedMs;
+      slots.give(stage.phase === 'deliver' ? outcome : undefined, durationMs);
+    }
+    const verdict = this.#judge(egress, stage, outcome, target.url);
+    this.#observeAttempt(egress, stage, { outcome, verdict, startedMs, dest: target.url });
+    return this.#follow(egress, stage, verdict);
+  }
+
+  /** To a Broker or Channel of ours: no request, but the same door (C5). */
+  async #hand(egress: Egress, stage: Stage, target: Extract<Target, { kind: 'ingress' }>): Next {
+    const { clock } = this.#context;
+    const startedMs = clock.monotonicMs();
+    const ingress = this.#context.topology().ingresses.get(target.ingressId);
+    let code: ErrorCode = 'KNEAR_INGRESS_UNKNOWN';
+    if (ingress) {
+      const admission = admit(ingress, outgoing(egress, stage), clock.nowMs());
+      if (admission.kind === 'admitted') {
+        const output = { kind: 'event', ingressId: ingress.id, event: admission.event } as const;
+        const refusal = await this.#trySettle([output]);
+        if (refusal === 'stale') return undefined;
+        if (refusal === undefined) return this.#ended(egress, stage);
+        code = refusal;
+      } else {
+        code = admission.code;
+      }
+    }
+    const outcome: Outcome = { kind: 'rejected', status: ERRORS[code].status };
+    const verdict = withCode(this.#judge(egress, stage, outcome, target.url), code);
+    this.#observeAttempt(egress, stage, { outcome, verdict, startedMs, dest: target.url });
+    if (stage.phase !== 'deliver') {
+      const durationMs = clock.monotonicMs() - startedMs;
+      const refused = { kind: 'refused', code, status: ERRORS[code].status, durationMs } as const;
+      this.#context.observer.observe({ ...refused, by: 'reply', ...(ingress && { ingress }) });
+    }
+    return isReplyOfBroker(egress, stage) && ERRORS[code].retryable && 'failure' in verdict
+      ? this.#replyNotTaken(egress, stage, verdict.failure)
+      : this.#follow(egress, stage, verdict);
+  }
+
+  /**
+   * A Broker keeps the reply for a second; then the delivery has failed and the subscriber is asked again.
+   * Source: Knative Eventing control-plane specification, "Event Delivery"; the reference retries the reply alone.
+   */
+  async #replyNotTaken(egress: Egress, stage: Stage, failure: Failure): Next {
+    if (!this.#hold.isCurrent) return undefined;
+    if (this.#context.clock.monotonicMs() - stage.sinceMs < REPLY_PATIENCE_MS) {
+      return this.#waitHere(stage, REPLY_RETRY_MS);
+    }
+    const asked: Stage = {
+      phase: 'deliver',
+      attempt: stage.askedInVain ?? 0,
+      firstAtMs: stage.firstAtMs,
+      event: stage.origin ?? stage.event,
+      sinceMs: this.#context.clock.monotonicMs(),
+    };
+    const verdict = this.#judge(
+      egress,
+      asked,
+      { kind: 'rejected', status: failure.status },
+      failure.dest,
+    );
+    return this.#follow(egress, asked, withCode(verdict, failure.code));
+  }
+
+  // --- verdicts -------------------------------------------------------------------------------------------------------
+
+  #judge(egress: Egress, stage: Stage, outcome: Outcome, dest: string): Verdict {
+    return judge(outcome, {
+      policy: egress.retry,
+      attempt: stage.attempt,
+      dest,
+      isLenient: egress.kind === 'subscription',
+      backoffMaxMs: this.#context.backoffMaxMs,
+    });
+  }
+
+  async #follow(egress: Egress, stage: Stage, verdict: Verdict): Next {
+    switch (verdict.kind) {
+      case 'done':
+        return this.#settleAndEnd(egress, stage);
+      case 'reply':
+        return this.#replied(egress, stage, verdict.event);
+      case 'again':
+      case 'exhausted':
+        // D4
+        if (!this.#hold.isCurrent) return undefined;
+        return verdict.kind === 'again'
+          ? this.#again(egress, stage, verdict)
+          : this.#exhausted(egress, stage, verdict.failure);
+    }
+  }
+
+  #replied(egress: Egress, stage: Stage, reply: CloudEvent): Next {
+    // Only a subscriber is asked for a reply; what a reply target or a dead letter sink says is ignored.
+    if (stage.phase !== 'deliver' || !egress.reply) return this.#settleAndEnd(egress, stage);
+    return Promise.resolve({
+      phase: 'reply',
+      attempt: 0,
+      firstAtMs: stage.firstAtMs,
+      event: egress.kind === 'trigger' ? asReply(reply, stage.event) : reply,
+      origin: stage.event,
+      sinceMs: this.#context.clock.monotonicMs(),
+      askedInVain: stage.attempt,
+    });
+  }
+
+  async #again(
+    egress: Egress,
+    stage: Stage,
+    { delayMs, failure }: { delayMs: number; failure: Failure },
+  ): Next {
+    const next: Stage = {
+      ...stage,
+      attempt: stage.attempt + 1,
+      // A dead letter tells why the event failed, not why its sink does.
+      ...(stage.phase !== 'dead-letter' && { lastFailure: failure }),
+    };
+    // An ordered event keeps its place: its successors wait behind it.
+    const isHere =
+      egress.order === 'key' || (delayMs <= MEMORY_WAIT_MAX_MS && this.#context.mayWaitInMemory());
+    this.#context.observer.observe({
+      kind: 'waiting',
+      egress,
+      event: stage.origin ?? stage.event,
+      phase: stage.phase,
+      attempt: next.attempt,
+      delayMs,
+      where: isHere ? 'memory' : 'log',
+    });
+    if (isHere) return this.#waitHere(next, delayMs);
+    await this.#keep(next, this.#context.clock.nowMs() + delayMs);
+    return undefined;
+  }
+
+  async #waitHere(next: Stage, delayMs: number): Next {
+    const dueAtMs = this.#context.clock.nowMs() + delayMs;
+    await this.#hold.wait(delayMs);
+    if (!this.#hold.isStopping) return next;
+    await this.#keep(next, dueAtMs);
+    return undefined;
+  }
+
+  async #exhausted(egress: Egress, stage: Stage, failure: Failure): Next {
+    const event = stage.origin ?? stage.event;
+    if (stage.phase !== 'dead-letter' && egress.deadLetter) {
+      return {
+        phase: 'dead-letter',
+        attempt: 0,
+        firstAtMs: stage.firstAtMs,
+        lastFailure: failure,
+        event,
+        sinceMs: this.#context.clock.monotonicMs(),
+      };
+    }
+    const why = stage.phase === 'dead-letter' ? (stage.lastFailure ?? failure) : failure;
+    return this.#withoutSink(egress, event, why);
+  }
+
+  async #withoutSink(egress: Egress, event: CloudEvent, failure: Failure): Next {
+    const scope = { hold: this.#hold, context: this.#context, egress };
+    if (egress.exhausted === 'drop') {
+      await end(scope, 'dropped', { failure });
+      return undefined;
+    }
+    const atMs = this.#context.clock.nowMs();
+    await end(scope, 'parked', { failure, outputs: [{ kind: 'parked', event, failure, atMs }] });
+    return undefined;
+  }
+
+  /** The resource was edited under the delivery: the address of this phase is not there any more. */
+  #withoutTarget(egress: Egress, stage: Stage): Next {
+    const isUndeliverable = stage.phase === 'dead-letter' && stage.lastFailure;
+    return isUndeliverable
+      ? this.#withoutSink(egress, stage.event, isUndeliverable)
+      : this.#settleAndEnd(egress, stage);
+  }
+
+  // --- ways out -------------------------------------------------------------------------------------------------------
+
+  async #settleAndEnd(egress: Egress, stage: Stage): Next {
+    const failure = stage.phase === 'dead-letter' ? stage.lastFailure : undefined;
+    const how = stage.phase === 'dead-letter' ? 'dead-lettered' : 'delivered';
+    await end({ hold: this.#hold, context: this.#context, egress }, how, failure && { failure });
+    return undefined;
+  }
+
+  #ended(egress: Egress, stage: Stage): Next {
+    const scope = { hold: this.#hold, context: this.#context, egress };
+    if (stage.phase === 'dead-letter') observeEnd(scope, 'dead-lettered', stage.lastFailure);
+    else observeEnd(scope, 'delivered');
+    return Promise.resolve(undefined);
+  }
+
+  /** Nothing more is tried here: back to the log, as it came or with what happened since. */
+  async #giveBack(stage: Stage): Next {
+    if (stage === this.#first) this.#hold.delivery.release();
+    else await this.#keep(stage, this.#context.clock.nowMs());
+    return undefined;
+  }
+
+  async #keep(stage: Stage, dueAtMs: number): Promise<void> {
+    const { phase, attempt, firstAtMs, lastFailure, event, origin } = stage;
+    const work = { phase, attempt, firstAtMs, ...(lastFailure && { lastFailure }) };
+    await this.#trySettle([{ kind: 'work', work, event, dueAtMs, ...(origin && { origin }) }]);
+  }
+
+  #trySettle(outputs: readonly Output[]): Promise<ErrorCode | 'stale' | undefined> {
+    return trySettle(this.#hold, outputs);
+  }
+
+  #observeAttempt(
+    egress: Egress,
+    stage: Stage,
+    what: { outcome: Outcome; verdict: Verdict; startedMs: number; dest: string },
+  ): void {
+    const { outcome, verdict, startedMs, dest } = what;
+    this.#context.observer.observe({
+      kind: 'attempted',
+      egress,
+      event: stage.origin ?? stage.event,
+      phase: stage.phase,
+      attempt: stage.attempt + 1,
+      dest,
+      status: 'status' in outcome ? outcome.status : 0,
+      ...('failure' in verdict && { code: verdict.failure.code }),
+      durationMs: this.#context.clock.monotonicMs() - startedMs,
+    });
+  }
+}
+
+interface Scope {
+  readonly hold: Hold;
+  readonly context: DispatchContext;
+  readonly egress: Egress;
+}
+
+/** D1: settles, then tells. A settle that the log undoes is not an end: the delivery comes back. */
+async function end(
+  scope: Scope,
+  how: End,
+  { failure, outputs = [] }: { failure?: Failure; outputs?: readonly Output[] } = {},
+): Promise<void> {
+  if ((await trySettle(scope.hold, outputs)) === undefined) observeEnd(scope, how, failure);
+}
+
+function observeEnd({ hold, context, egress }: Scope, how: End, failure?: Failure): void {
+  context.observer.observe({
+    kind: 'ended',
+    egress,
+    event:
+      hold.delivery.phase === 'reply'
+        ? (hold.delivery.origin ?? hold.delivery.event)
+        : hold.delivery.event,
+    end: how,
+    ageMs: context.clock.nowMs() - hold.delivery.acceptedAtMs,
+    ...(failure && { failure }),
+  });
+}
+
+/** `stale`: the log could not write it, or is closed; the delivery will be offered again. A code: an output is refused. */
+async function trySettle(
+  hold: Hold,
+  outputs: readonly Output[],
+): Promise<ErrorCode | 'stale' | undefined> {
+  try {
+    await hold.delivery.settle(outputs);
+    return undefined;
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === 'KNEAR_LOG_FAILED' || code === 'KNEAR_CLOSED') return 'stale';
+    if (code === undefined) throw error;
+    return code;
+  }
+}
+
+function targetOf(egress: Egress, phase: Phase): Target | undefined {
+  switch (phase) {
+    case 'deliver':
+      return egress.subscriber;
+    case 'reply':
+      return egress.reply;
+    case 'dead-letter':
+      return egress.deadLetter;
+  }
+}
+
+function isReplyOfBroker(egress: Egress, stage: Stage): boolean {
+  return egress.kind === 'trigger' && stage.phase === 'reply';
+}
+
+/** The event as it leaves us in this phase. Hops are counted between Brokers only, so a Trigger takes the count off. */
+function outgoing(egress: Egress, stage: Stage): CloudEvent {
+  if (stage.phase === 'reply') return stage.event;
+  const event = egress.kind === 'trigger' ? forSubscriber(stage.event) : stage.event;
+  return stage.phase === 'dead-letter' && stage.lastFailure
+    ? deadLetterEvent(event, stage.lastFailure)
+    : event;
+}
+
+function withCode(verdict: Verdict, code: ErrorCode): Verdict {
+  return 'failure' in verdict ? { ...verdict, failure: { ...verdict.failure, code } } : verdict;
+}

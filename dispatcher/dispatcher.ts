@@ -1,0 +1,151 @@
+/**
+ * The set of egress loops, kept equal to the Topology, and what they share: open deliveries, the drain, and the word to
+ * the door when delivery falls behind.
+ *
+ * - P1 One loop an egress that is not paused. A vanished egress stops at once; what the log holds for it ends as gone after
+ *   `goneAfterMs`, unless the same identity is back by then.
+ * - P2 The door yields: while this process is busy and more than BACKLOG_MAX deliveries wait for egresses that keep up, no
+ *   new request is read. Egresses whose subscribers are slow do not count: a slow subscriber must not stop producers.
+ */
+import type { Clock, Timer } from '../core/ports/time.ts';
+import type { Topology } from '../core/topology.ts';
+import { Budget } from './budget.ts';
+import type { BudgetLimits } from './budget.ts';
+import { EgressLoop } from './egress-loop.ts';
+import type { LoopContext } from './egress-loop.ts';
+
+/** As many as may be open: the next turn's work for all slots, and not more than milliseconds of it. */
+const BACKLOG_MAX = 1_000;
+/** A subscriber whose median answer takes longer is limited by itself, not by us. */
+const KEEPING_UP_MS = 100;
+/** How long an answer about the backlog is good for: counting 10,000 egresses takes about half a millisecond. */
+const BACKLOG_CHECK_MS = 10;
+
+export interface DispatcherOptions extends Omit<LoopContext, 'budget' | 'topology'> {
+  readonly open: BudgetLimits;
+  /** How long the log keeps what it holds for an egress that is gone. */
+  readonly goneAfterMs: number;
+  /** Whether this process has hardly any idle time left. */
+  isBusy(): boolean;
+}
+
+export class Dispatcher {
+  readonly #options: DispatcherOptions;
+  readonly #clock: Clock;
+  readonly #budget: Budget;
+  readonly #loops = new Map<string, EgressLoop>();
+  readonly #goneTimers = new Map<string, Timer>();
+  #topology: Topology;
+  #context: LoopContext;
+  #backlog = { count: 0, atMs: Number.NEGATIVE_INFINITY };
+  #isStopped = false;
+
+  constructor(topology: Topology, options: DispatcherOptions) {
+    this.#topology = topology;
+    this.#options = options;
+    this.#clock = options.clock;
+    this.#budget = new Budget(options.open);
+    this.#context = { ...options, budget: this.#budget, topology: () => this.#topology };
+  }
+
+  /** Follows the Topology from now on. */
+  apply(topology: Topology): void {
+    if (this.#isStopped) return;
+    this.#topology = topology;
+    for (const [id, loop] of this.#loops) {
+      if (topology.egresses.has(id)) continue;
+      // A loop with deliveries in flight is kept: should its egress come back, their order goes on with theirs.
+      loop.vanish();
+      if (loop.open === 0) this.#loops.delete(id);
+    }
+    for (const [id, egress] of topology.egresses) {
+      const loop = this.#loops.get(id) ?? this.#addLoop(id);
+      if (egress.isPaused) loop.pause();
+      else loop.resume();
+    }
+    this.#watchGone(topology);
+  }
+
+  /** Open deliveries, of all egresses. */
+  get open(): number {
+    return this.#budget.count;
+  }
+
+  get openBytes(): number {
+    return this.#budget.bytes;
+  }
+
+  loops(): Iterable<EgressLoop> {
+    return this.#loops.values();
+  }
+
+  /** P2: `undefined` when requests may be read, else resolves when they may. */
+  mayRead(): Promise<void> | undefined {
+    if (!this.#isBehind()) return undefined;
+    return new Promise((resolve) => {
+      const look = () => {
+        if (this.#isBehind() && !this.#isStopped) this.#clock.after(BACKLOG_CHECK_MS, look);
+        else resolve();
+      };
+      this.#clock.after(BACKLOG_CHECK_MS, look);
+    });
+  }
+
+  /** Gives back what was not started and waits for attempts in flight, at most `drainMs`. Idempotent. */
+  async stop(drainMs: number): Promise<void> {
+    this.#isStopped = true;
+    for (const timer of this.#goneTimers.values()) timer.cancel();
+    const stopped = Promise.all([...this.#loops.values()].map((loop) => loop.stop()));
+    this.#budget.wakeAll();
+    let timer: Timer | undefined;
+    const patience = new Promise<void>((resolve) => {
+      timer = this.#clock.after(drainMs, resolve);
+    });
+    await Promise.race([stopped, patience]);
+    timer?.cancel();
+  }
+
+  #addLoop(id: string): EgressLoop {
+    const loop = new EgressLoop(id, this.#context);
+    this.#loops.set(id, loop);
+    return loop;
+  }
+
+  /** P1 */
+  #watchGone(topology: Topology): void {
+    for (const [id, timer] of this.#goneTimers) {
+      if (!topology.egresses.has(id)) continue;
+      timer.cancel();
+      this.#goneTimers.delete(id);
+    }
+    for (const id of this.#options.log.egressIds()) {
+      if (topology.egresses.has(id) || this.#goneTimers.has(id)) continue;
+      const timer = this.#clock.after(this.#options.goneAfterMs, () => {
+        this.#goneTimers.delete(id);
+        if (this.#topology.egresses.has(id)) return;
+        this.#options.log.drop(id).catch((error: unknown) => {
+          this.#options.onBug(error, id);
+        });
+      });
+      this.#goneTimers.set(id, timer);
+    }
+  }
+
+  #isBehind(): boolean {
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - this.#backlog.atMs >= BACKLOG_CHECK_MS) {
+      const count = this.#options.isBusy() ? this.#countBacklog() : 0;
+      this.#backlog = { count, atMs: nowMs };
+    }
+    return this.#backlog.count > BACKLOG_MAX;
+  }
+
+  #countBacklog(): number {
+    let count = 0;
+    for (const loop of this.#loops.values()) {
+      if (loop.slots.medianMs > KEEPING_UP_MS) continue;
+      count += Math.max(0, this.#options.log.lag(loop.id).ready - loop.open);
+    }
+    return count;
+  }
+}

@@ -1,0 +1,210 @@
+/**
+ * The loop that pulls for one egress and holds what it pulled.
+ *
+ * - E1 It pulls for exactly the slots that are free, within the bound of its own open deliveries and the dispatcher's.
+ * - E2 What it holds is extended every EXTEND_MS, by one timer for all.
+ * - E3 Stopped, it pulls nothing, gives back what was not started, and lets attempts in flight end.
+ * - E4 A pull or a delivery that fails by a bug or a damaged record is logged and comes back when its lease is over; the
+ *   loop itself goes on.
+ */
+import { codeOf } from '../core/errors.ts';
+import { attributeText, eventSizeBytes } from '../core/event.ts';
+import type { CloudEvent } from '../core/event.ts';
+import type { Deliverer } from '../core/ports/deliverer.ts';
+import { EXTEND_MS } from '../core/ports/event-log.ts';
+import type { Delivery, EventLog } from '../core/ports/event-log.ts';
+import type { Observer } from '../core/ports/observer.ts';
+import type { Clock, Timer } from '../core/ports/time.ts';
+import { compileFilter } from '../core/rules/filter.ts';
+import type { Egress, Topology } from '../core/topology.ts';
+import type { Budget } from './budget.ts';
+import { dispatch } from './dispatch.ts';
+import type { DispatchContext } from './dispatch.ts';
+import { Hold } from './hold.ts';
+import { Lanes } from './lanes.ts';
+import { Slots } from './slots.ts';
+
+/** Deliveries that wait in memory or for a slot, beside those in flight: one dead subscriber never takes them all. */
+const OPEN_BESIDE_SLOTS = 64;
+/** A pull that failed is not repeated at once: the log is damaged or broken, and says so in its own way. */
+const PULL_RETRY_MS = 1_000;
+
+/** What the loops of one dispatcher share. */
+export interface LoopContext {
+  readonly log: EventLog;
+  readonly deliverer: Deliverer;
+  readonly observer: Observer;
+  readonly clock: Clock;
+  readonly budget: Budget;
+  readonly slotsMax: number;
+  readonly backoffMaxMs: number;
+  topology(): Topology;
+  /** Something that must not happen happened to this egress. */
+  onBug(error: unknown, egressId: string): void;
+}
+
+export class EgressLoop {
+  readonly id: string;
+  readonly slots: Slots;
+  readonly #context: LoopContext;
+  readonly #dispatch: DispatchContext;
+  readonly #stop = new AbortController();
+  readonly #holds = new Set<Hold>();
+  readonly #lanes = new Lanes();
+  #extension: Timer | undefined;
+  #compiled: { egress: Egress; matches: (event: CloudEvent) => boolean } | undefined;
+  #pausing = new AbortController();
+  #isPulling = false;
+  #whenRoom: (() => void) | undefined;
+  #whenEmpty: (() => void)[] = [];
+
+  constructor(id: string, context: LoopContext) {
+    this.id = id;
+    this.#context = context;
+    this.slots = new Slots({ max: context.slotsMax, onFree: () => this.#whenRoom?.() });
+    this.#dispatch = {
+      ...context,
+      slots: this.slots,
+      egress: () => this.#egress(),
+      mayWaitInMemory: () => this.#holds.size <= this.slots.limit + OPEN_BESIDE_SLOTS / 2,
+    };
+  }
+
+  /** Open deliveries. */
+  get open(): number {
+    return this.#holds.size;
+  }
+
+  /** Starts to pull, or goes on after `pause`. */
+  resume(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#pausing = this.#pausing.signal.aborted ? new AbortController() : this.#pausing;
+    if (this.#isPulling) return;
+    this.#isPulling = true;
+    void this.#pullOn(this.#pausing.signal);
+  }
+
+  /** Pulls nothing more; what is held goes its way. */
+  pause(): void {
+    this.#pausing.abort();
+    this.#whenRoom?.();
+  }
+
+  /** Its egress is gone: pulls nothing, and what waits goes back to the log. */
+  vanish(): void {
+    this.pause();
+    for (const hold of this.#holds) hold.wake();
+  }
+
+  /** E3. Resolves when nothing is held any more. Idempotent. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    this.vanish();
+    if (this.#holds.size === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#whenEmpty.push(resolve);
+    });
+  }
+
+  async #pullOn(paused: AbortSignal): Promise<void> {
+    while (!paused.aborted) {
+      try {
+        await this.#room(paused);
+        const deliveries = await this.#context.log.pull(this.id, this.#roomNow(), {
+          signal: paused,
+        });
+        for (const delivery of deliveries) this.#start(delivery);
+      } catch (error) {
+        if (codeOf(error) === 'KNEAR_CLOSED') return;
+        this.#context.onBug(error, this.id);
+        await this.#pauseAfterFailure();
+      }
+    }
+    this.#isPulling = false;
+    // Paused and resumed again while the last pull ended.
+    if (!this.#pausing.signal.aborted) this.resume();
+  }
+
+  /** E1 */
+  #roomNow(): number {
+    const ownMax = this.slots.limit + OPEN_BESIDE_SLOTS;
+    return Math.min(this.slots.free, ownMax - this.#holds.size, this.#context.budget.free);
+  }
+
+  async #room(paused: AbortSignal): Promise<void> {
+    while (this.#roomNow() < 1 && !paused.aborted) {
+      if (this.#context.budget.free < 1) {
+        await this.#context.budget.whenFree();
+      } else {
+        await new Promise<void>((resolve) => {
+          this.#whenRoom = resolve;
+        });
+        this.#whenRoom = undefined;
+      }
+    }
+  }
+
+  #start(delivery: Delivery): void {
+    const bytes = eventSizeBytes(delivery.event);
+    // Several loops may have seen the same free place.
+    if (this.#stop.signal.aborted || !this.#context.budget.take(bytes)) {
+      delivery.release();
+      return;
+    }
+    const { clock } = this.#context;
+    const hold = new Hold({ delivery, clock, stop: this.#stop.signal });
+    this.#holds.add(hold);
+    this.#extension ??= clock.after(EXTEND_MS, () => {
+      this.#extend();
+    });
+    this.#run(hold).then(
+      () => {
+        this.#release(hold, bytes);
+      },
+      (error: unknown) => {
+        this.#context.onBug(error, this.id);
+        this.#release(hold, bytes);
+      },
+    );
+  }
+
+  #run(hold: Hold): Promise<void> {
+    const key = attributeText(hold.delivery.event, 'partitionkey');
+    return key !== undefined && this.#egress()?.egress.order === 'key'
+      ? this.#lanes.enter(key, () => dispatch(hold, this.#dispatch))
+      : dispatch(hold, this.#dispatch);
+  }
+
+  #egress() {
+    const egress = this.#context.topology().egresses.get(this.id);
+    if (!egress) return undefined;
+    if (this.#compiled?.egress !== egress) {
+      this.#compiled = { egress, matches: compileFilter(egress.filter) };
+    }
+    return this.#compiled;
+  }
+
+  #release(hold: Hold, bytes: number): void {
+    this.#holds.delete(hold);
+    this.#context.budget.give(bytes);
+    this.#whenRoom?.();
+    if (this.#holds.size > 0) return;
+    this.#extension?.cancel();
+    this.#extension = undefined;
+    for (const resolve of this.#whenEmpty.splice(0)) resolve();
+  }
+
+  /** E2 */
+  #extend(): void {
+    for (const hold of this.#holds) hold.extend();
+    this.#extension = this.#context.clock.after(EXTEND_MS, () => {
+      this.#extend();
+    });
+  }
+
+  #pauseAfterFailure(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#context.clock.after(PULL_RETRY_MS, resolve);
+    });
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * How many requests of one egress may be in flight, found out by trying (DESIGN section 6).
+ *
+ * A slot is one request from connect to answer. The limit grows while more concurrency does not make the subscriber
+ * slower, and halves when the subscriber says, in one way or another, that it has enough.
+ */
+import type { Outcome } from '../core/ports/deliverer.ts';
+
+/** Small enough not to hurt a subscriber that takes one request at a time, large enough not to crawl at first. */
+const INITIAL = 4;
+/** The limit may grow while the median is at most this much above the best one seen. */
+const SLOWER_FACTOR = 1.5;
+/** Below this, differences are scheduling noise of a busy machine, not a slower subscriber. */
+const NOISE_MS = 2;
+/** The best median is forgotten at this rate a window, so that a subscriber that became slower for good can be learnt. */
+const FORGET_FACTOR = 1.02;
+
+export interface SlotsOptions {
+  readonly max: number;
+  /** Called when a slot may have become free. */
+  readonly onFree?: () => void;
+}
+
+export class Slots {
+  readonly #max: number;
+  readonly #onFree: (() => void) | undefined;
+  #limit: number;
+  #inUse = 0;
+  #waiters: (() => void)[] = [];
+  /** Latencies since the limit last changed, and whether all slots were in use at some time. */
+  #window: number[] = [];
+  #wasFull = false;
+  #bestMedianMs = Number.POSITIVE_INFINITY;
+  #lastMedianMs = 0;
+
+  constructor({ max, onFree }: SlotsOptions) {
+    this.#max = max;
+    this.#onFree = onFree;
+    this.#limit = Math.min(INITIAL, max);
+  }
+
+  get limit(): number {
+    return this.#limit;
+  }
+
+  get inUse(): number {
+    return this.#inUse;
+  }
+
+  /** Slots that are neither in use nor promised to somebody who waits. */
+  get free(): number {
+    return Math.max(0, this.#limit - this.#inUse - this.#waiters.length);
+  }
+
+  /** Median latency of the last full window, ms; 0 before there was one. */
+  get medianMs(): number {
+    return this.#lastMedianMs;
+  }
+
+  /** Resolves when the caller has a slot, first come first served. `undefined`: it has one already. */
+  take(): Promise<void> | undefined {
+    if (this.#inUse < this.#limit && this.#waiters.length === 0) {
+      this.#use();
+      return undefined;
+    }
+    return new Promise((resolve) => {
+      this.#waiters.push(() => {
+        this.#use();
+        resolve();
+      });
+    });
+  }
+
+  /** Gives a slot back, with what the request came to; `undefined` when it says nothing about the subscriber. */
+  give(outcome?: Outcome, durationMs = 0): void {
+    this.#inUse -= 1;
+    if (outcome) this.#learn(outcome, durationMs);
+    while (this.#inUse < this.#limit && this.#waiters.length > 0) this.#waiters.shift()?.();
+    this.#onFree?.();
+  }
+
+  #use(): void {
+    this.#inUse += 1;
+    if (this.#inUse >= this.#limit) this.#wasFull = true;
+  }
+
+  #learn(outcome: Outcome, durationMs: number): void {
+    if (isOverload(outcome)) {
+      // What is in flight now was sent under the old limit: a window's worth of errors is one signal, not many.
+      if (this.#window.length > 0 || this.#limit === INITIAL) this.#resize(this.#limit / 2);
+      return;
+    }
+    this.#window.push(durationMs);
+    if (this.#window.length < this.#limit) return;
+    const median = this.#window.sort((a, b) => a - b)[this.#window.length >> 1] ?? 0;
+    const isFast = median <= Math.max(this.#bestMedianMs * SLOWER_FACTOR, NOISE_MS);
+    this.#lastMedianMs = median;
+    this.#bestMedianMs = Math.min(this.#bestMedianMs * FORGET_FACTOR, median);
+    this.#resize(this.#wasFull && isFast ? this.#limit + 1 : this.#limit);
+  }
+
+  #resize(limit: number): void {
+    this.#limit = Math.min(Math.max(Math.floor(limit), 1), this.#max);
+    this.#window = [];
+    this.#wasFull = this.#inUse >= this.#limit;
+  }
+}
+
+function isOverload(outcome: Outcome): boolean {
+  switch (outcome.kind) {
+    case 'rejected':
+      return outcome.status === 429 || outcome.status === 503;
+    case 'unreachable':
+      return outcome.code === 'KNEAR_TIMEOUT' || outcome.code === 'KNEAR_RESET';
+    case 'accepted':
+    case 'replied':
+    case 'malformed':
+      return false;
+  }
+}

@@ -1,0 +1,229 @@
+/**
+ * The command line. It reads flags, prints what people read, turns signals into a graceful end and errors into one line
+ * and an exit code; everything else is main/serve.ts.
+ *
+ *   0    it did what was asked, a graceful end after SIGTERM or SIGINT included
+ *   1    it could not: `CODE: message` on stderr (docs/errors.md)
+ *   2    it was asked in the wrong way: a flag, variable or key that does not exist, or a value out of range
+ *   70   a fault of knear: please report it
+ *   130, 143   ended at once by a second SIGINT, SIGTERM
+ *
+ * The banner and the sample functions print on stdout; the log, one JSON object a line, goes to stderr.
+ */
+import { realpathSync } from 'node:fs';
+import { Command, CommanderError, Option } from 'commander';
+import { destination, pino, stdTimeFunctions, type Logger } from 'pino';
+import { codeOf } from '../core/errors.ts';
+import { banner } from './banner.ts';
+import { openSampleFunctions } from './sample-functions.ts';
+import type { Running } from './serve.ts';
+import { packageVersion, readSettings, type Settings, type SettingSources } from './settings.ts';
+import { flagOf, SETTING_NAMES, SETTINGS, type SettingRow } from './settings-table.ts';
+import { systemClock } from './time.ts';
+
+/** What a command line needs of the world around it. */
+export interface Terminal {
+  readonly env: NodeJS.ProcessEnv;
+  readonly cwd: string;
+  print(text: string): void;
+  complain(text: string): void;
+  openLogger(level: string): Logger;
+  serve(settings: Settings, logger: Logger): Promise<Running>;
+  /** Resolves when somebody wants the program to end. */
+  stopAsked(): Promise<void>;
+}
+
+/** Runs one command line, without `node` and the script. Resolves with the exit code; never rejects. */
+export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+  const program = commandLine(terminal);
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+    return 0;
+  } catch (error) {
+    return explain(error, terminal);
+  }
+}
+
+/** The real thing: this process, its arguments, its signals. */
+export async function main(): Promise<void> {
+  const logFault = openLogger('fatal');
+  const exit = (code: number) => process.exit(code);
+  process.on('unhandledRejection', (error) => reportFault(error, logFault, exit));
+  process.on('uncaughtException', (error) => reportFault(error, logFault, exit));
+  // `knear serve | head`: whoever read our lines has gone, which is no reason to stop.
+  process.stdout.on('error', () => undefined);
+  const code = await run(process.argv.slice(2), {
+    env: process.env,
+    cwd: process.cwd(),
+    print: (text) => process.stdout.write(text),
+    complain: (text) => process.stderr.write(text),
+    openLogger,
+    // Loaded when needed: `knear --help` need not wait for it.
+    serve: async (settings, logger) => (await import('./serve.ts')).serve(settings, logger),
+    stopAsked: () => stopAsked(process, { exit, nowMs: () => systemClock.monotonicMs() }),
+  });
+  exit(code);
+}
+
+/** Where the program has signals from, and how it ends. */
+export interface StopOptions {
+  exit(code: number): void;
+  nowMs(): number;
+}
+
+const STOP_SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
+/**
+ * Ctrl-C under `npm start` arrives twice within milliseconds: from the terminal, which signals the whole group, and passed
+ * on by npm. Only a signal after this time is somebody who loses patience.
+ */
+const SAME_PRESS_MS = 1_000;
+
+/** Resolves at the first SIGINT or SIGTERM; a later one ends the program at once. */
+export function stopAsked(
+  signals: Pick<NodeJS.EventEmitter, 'on'>,
+  { exit, nowMs }: StopOptions,
+): Promise<void> {
+  return new Promise((resolve) => {
+    let askedAtMs: number | undefined;
+    for (const [signal, code] of Object.entries(STOP_SIGNALS)) {
+      signals.on(signal, () => {
+        askedAtMs ??= nowMs();
+        resolve();
+        if (nowMs() - askedAtMs > SAME_PRESS_MS) exit(code);
+      });
+    }
+  });
+}
+
+/** A promise that nobody waited for: the state is unknown, so the process ends; what was acknowledged is on disk. */
+export function reportFault(error: unknown, logger: Logger, exit: (code: number) => void): void {
+  logger.fatal({ err: error }, 'this is a fault of knear: please report it');
+  exit(EXIT_FAULT);
+}
+
+const EXIT_FAILED = 1;
+const EXIT_USAGE = 2;
+/** EX_SOFTWARE of sysexits.h. */
+const EXIT_FAULT = 70;
+
+function commandLine(terminal: Terminal): Command {
+  const program = new Command('knear')
+    .description('A Knative Eventing compatible Broker and Channel.')
+    .version(`knear ${packageVersion()}, Node.js ${process.versions.node}`, '--version')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => terminal.print(text),
+      writeErr: (text) => terminal.complain(text),
+      // `explain` prints errors, with their code.
+      outputError: () => undefined,
+    });
+  const serve = program
+    .command('serve')
+    .description(
+      'Takes events for the Brokers and Channels in a folder of YAML files and delivers them, until SIGTERM or Ctrl-C.\n' +
+        'Each flag is also an environment variable (--admin-port: KNEAR_ADMIN_PORT) and a key of the settings file ' +
+        '(adminPort); a flag goes before a variable, a variable before the file.',
+    )
+    .action((flags: SettingSources['flags'] & object) => serveUntilStopped(flags, terminal));
+  serve.addOption(new Option('--settings <file>', 'YAML file with settings.'));
+  for (const name of SETTING_NAMES) serve.addOption(optionOf(name));
+  return program.addHelpText('after', () => `\n${serve.helpInformation()}`);
+}
+
+const PLACEHOLDERS: Readonly<Record<SettingRow['kind'], string>> = {
+  folder: 'folder',
+  host: 'host',
+  level: 'level',
+  port: 'port',
+  count: 'number',
+  size: 'bytes',
+  duration: 'duration',
+};
+
+function optionOf(name: (typeof SETTING_NAMES)[number]): Option {
+  const { kind, default: fallback, defaultText, help } = SETTINGS[name] as SettingRow;
+  // Not as a default of commander's: that would look like a flag that was given.
+  const text = `${help} (default: ${fallback ?? defaultText ?? ''})`;
+  return new Option(`${flagOf(name)} <${PLACEHOLDERS[kind]}>`, text);
+}
+
+/** What config/samples/quickstart/1-functions.yaml says. */
+const SAMPLE_FUNCTIONS_PORT = 18_080;
+
+async function serveUntilStopped(
+  flags: NonNullable<SettingSources['flags']>,
+  terminal: Terminal,
+): Promise<void> {
+  const settings = await readSettings({ flags, env: terminal.env, cwd: terminal.cwd });
+  // Before anything takes long, so that a signal during the start is not lost.
+  const stop = terminal.stopAsked();
+  const logger = terminal.openLogger(settings.logLevel);
+  const functions = settings.hasSampleFunctions
+    ? await openSampleFunctions({
+        port: SAMPLE_FUNCTIONS_PORT,
+        print: (line) => terminal.print(`${line}\n`),
+      })
+    : undefined;
+  try {
+    const running = await terminal.serve(settings, logger);
+    terminal.print(`${bannerOf(running, settings)}\n\n`);
+    await stop;
+    logger.info({ drainMs: settings.drainMs }, 'stopping: attempts in progress may end');
+    await running.stop();
+    logger.info('stopped');
+  } finally {
+    await functions?.close();
+  }
+}
+
+function bannerOf({ ingressUrl, adminUrl, statuses }: Running, { resources }: Settings): string {
+  const version = packageVersion();
+  return banner({ version, ingressUrl, adminUrl, resources, statuses: statuses() });
+}
+
+/** Says what went wrong, in one line, and gives the exit code. */
+function explain(error: unknown, { complain, openLogger }: Terminal): number {
+  if (error instanceof CommanderError) return explainUsage(error, complain);
+  const code = codeOf(error) ?? systemCodeOf(error);
+  if (code === undefined) {
+    let exitCode = EXIT_FAULT;
+    reportFault(error, openLogger('fatal'), (asked) => (exitCode = asked));
+    return exitCode;
+  }
+  complain(`${code}: ${oneLine((error as Error).message)}\n`);
+  return code.startsWith('KNEAR_SETTING_') ? EXIT_USAGE : EXIT_FAILED;
+}
+
+function explainUsage(error: CommanderError, complain: Terminal['complain']): number {
+  if (error.exitCode === 0) return 0;
+  // Without a command, commander has shown the help.
+  if (error.code === 'commander.help') return EXIT_USAGE;
+  const isUnknown = /unknown(Option|Command)/.test(error.code);
+  const code = isUnknown ? 'KNEAR_SETTING_UNKNOWN' : 'KNEAR_SETTING_INVALID';
+  complain(`${code}: ${oneLine(error.message.replace(/^error: /, ''))}\n`);
+  return EXIT_USAGE;
+}
+
+/** `EACCES` and its like: not ours, but a name that can be looked up, and nothing that we did wrong. */
+function systemCodeOf(error: unknown): string | undefined {
+  const { code, syscall } = (error ?? {}) as NodeJS.ErrnoException;
+  return typeof syscall === 'string' ? code : undefined;
+}
+
+function oneLine(text: string): string {
+  return text.replace(/\s*\n\s*/g, ' ');
+}
+
+function openLogger(level: string): Logger {
+  // Written at once: the last line before a crash is the one that is needed.
+  const stderr = destination({ fd: 2, sync: true });
+  return pino({ level, base: null, timestamp: stdTimeFunctions.isoTime }, stderr);
+}
+
+/** Started as the script itself; main/knear.js calls `main` on its own. */
+function isScript(): boolean {
+  const script = process.argv[1];
+  return script !== undefined && realpathSync(script) === import.meta.filename;
+}
+
+if (isScript()) await main();

@@ -1,0 +1,86 @@
+/** What an operator reads: one line a change of state, nothing for each event unless `debug` is on. Never payloads. */
+import type { Logger } from 'pino';
+
+import { attributeText } from '../core/event.ts';
+import type { Happening, Observer } from '../core/ports/observer.ts';
+
+export function logObserver(logger: Logger): Observer {
+  const isDebug = logger.isLevelEnabled('debug');
+  return {
+    observe(happening) {
+      tellState(happening, logger);
+      if (isDebug) tellEvent(happening, logger);
+    },
+  };
+}
+
+function tellState(happening: Happening, logger: Logger): void {
+  switch (happening.kind) {
+    case 'log-state':
+      if (happening.isAccepting) logger.info('the log takes events again');
+      else
+        logger.error(
+          { code: happening.code },
+          'the log takes no events; see docs/errors.md for the code',
+        );
+      return;
+    case 'discarded': {
+      const { egressId, end, count, reason } = happening;
+      logger.warn({ egressId, end, count, reason }, 'events were discarded');
+      return;
+    }
+    case 'ended':
+      if (happening.end === 'parked' || happening.end === 'dropped') tellLost(happening, logger);
+      return;
+    case 'lease-lost':
+      logger.warn({ egressId: happening.egressId, lease: happening.lease }, 'a lease ran out');
+      return;
+    case 'accepted':
+    case 'refused':
+    case 'attempted':
+    case 'waiting':
+    case 'committed':
+      return;
+  }
+}
+
+/** An event that nobody took is worth a line of its own: there is something to repair and, if parked, to replay. */
+function tellLost(happening: Extract<Happening, { kind: 'ended' }>, logger: Logger): void {
+  const { egress, event, end, failure } = happening;
+  const fields = {
+    egressId: egress.id,
+    eventId: attributeText(event, 'id'),
+    source: attributeText(event, 'source'),
+    code: failure?.code,
+    status: failure?.status,
+    dest: failure?.dest,
+  };
+  logger.warn(fields, end === 'parked' ? 'an event was parked' : 'an event was dropped');
+}
+
+function tellEvent(happening: Happening, logger: Logger): void {
+  switch (happening.kind) {
+    case 'attempted':
+    case 'waiting':
+    case 'ended': {
+      const { event, egress, ...rest } = happening;
+      const id = attributeText(event, 'id');
+      logger.debug({ ...rest, egressId: egress.id, eventId: id }, 'delivery');
+      return;
+    }
+    case 'accepted':
+      logger.debug(
+        { ingressId: happening.ingress.id, eventId: attributeText(happening.event, 'id') },
+        'accepted',
+      );
+      return;
+    case 'refused':
+      logger.debug({ ingressId: happening.ingress?.id, code: happening.code }, 'refused');
+      return;
+    case 'discarded':
+    case 'lease-lost':
+    case 'committed':
+    case 'log-state':
+      return;
+  }
+}

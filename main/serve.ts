@@ -1,0 +1,258 @@
+/**
+ * The composition root of `knear serve`: all roles in one process.
+ *
+ *   resources (YAML) -> reconcile -> Topology -+-> door -> log -> dispatcher -> subscribers
+ *
+ * It owns the order in which parts open and close, and the one thing that changes: the Topology in force. Each part gets
+ * its ports from here and knows no other part.
+ */
+import { statfs } from 'node:fs/promises';
+
+import type { Logger } from 'pino';
+
+import { INGRESS_LIMITS, openIngress } from '../broker/ingress.ts';
+import { GroupedLog } from '../broker/log/grouped-log.ts';
+import { LmdbStore } from '../broker/log/lmdb.ts';
+import { reconcile } from '../controller/reconcile.ts';
+import type { ResourceStatus } from '../controller/reconcile.ts';
+import { openYamlFolder } from '../controller/source/yaml.ts';
+import type { EventLog, Match } from '../core/ports/event-log.ts';
+import type { Observer } from '../core/ports/observer.ts';
+import type { Snapshot } from '../core/ports/resource-source.ts';
+import { compileMatch } from '../core/rules/match.ts';
+import type { Topology } from '../core/topology.ts';
+import { openHttpDeliverer } from '../dispatcher/deliver/http.ts';
+import { Dispatcher } from '../dispatcher/dispatcher.ts';
+import { openAdmin } from './admin.ts';
+import type { Health } from './admin.ts';
+import { watchBusy } from './busy.ts';
+import { closeAll } from './lifecycle.ts';
+import { logObserver } from './log-observer.ts';
+import { composeObservers, openMetrics } from './metrics.ts';
+import type { Settings } from './settings.ts';
+import { systemClock as clock } from './time.ts';
+
+/** A quarter of the log for one Broker or Channel: three others can always go on when one has no subscriber. */
+const QUOTA_SHARE = 0.25;
+/** The disk keeps a twentieth free, or what the settings say, whichever is more. */
+const RESERVE_SHARE = 0.05;
+/** Rows of one egress in memory: as many as it can have slots. */
+const WINDOW_MAX = 256;
+
+export interface Running {
+  readonly ingressUrl: string;
+  readonly adminUrl: string;
+  /** What became of each resource, as of now. */
+  statuses(): readonly ResourceStatus[];
+  /** Drains and closes everything; resolves when it is safe to exit. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Opens the log, serves the resources, and resolves when events are taken.
+ * @throws KnearError with the code of whatever cannot be opened; what was opened before is closed again.
+ */
+export async function serve(settings: Settings, logger: Logger): Promise<Running> {
+  const opened: (() => Promise<void>)[] = [];
+  try {
+    return await open(settings, logger, opened);
+  } catch (error) {
+    await closeAll(opened, logger);
+    throw error;
+  }
+}
+
+async function open(
+  settings: Settings,
+  logger: Logger,
+  opened: (() => Promise<void>)[],
+): Promise<Running> {
+  const stopWatching = new AbortController();
+  const source = await openYamlFolder({ folder: settings.resources, clock });
+  const snapshots = source.watch({ signal: stopWatching.signal })[Symbol.asyncIterator]();
+  opened.push(() => {
+    stopWatching.abort();
+    return Promise.resolve();
+  });
+  const plan = new Plan(settings, logger);
+  plan.follow(await nextSnapshot(snapshots));
+
+  const metrics = openMetrics({
+    topology: () => plan.topology,
+    lag: (egressId) => log.lag(egressId),
+    state: () => log.state,
+    open: () => ({ count: dispatcher.open, bytes: dispatcher.openBytes }),
+    slots: () => [...dispatcher.loops()].map(({ id, slots }) => ({ egressId: id, slots })),
+  });
+  const observer = composeObservers(metrics.observer, logObserver(logger));
+  const log = await openLog(settings, observer, plan.match);
+  opened.push(() => log.close());
+
+  const deliverer = openHttpDeliverer({ clock, replyMaxBytes: settings.eventMaxBytes });
+  opened.push(() => deliverer.close());
+
+  const busy = watchBusy(clock);
+  const dispatcher = new Dispatcher(plan.topology, {
+    log,
+    deliverer,
+    observer,
+    clock,
+    slotsMax: settings.slotsMax,
+    backoffMaxMs: settings.backoffMaxMs,
+    open: { countMax: settings.openDeliveriesMax, bytesMax: settings.openBytesMax },
+    goneAfterMs: settings.goneAfterMs,
+    isBusy: busy.isBusy,
+    onBug: (error, egressId) => {
+      logger.error({ err: error, egressId }, 'a delivery met a fault of knear: please report it');
+    },
+  });
+  opened.push(() => {
+    busy.stop();
+    return dispatcher.stop(settings.drainMs);
+  });
+  dispatcher.apply(plan.topology);
+
+  const door = await openIngress({
+    host: settings.host,
+    port: settings.port,
+    topology: () => plan.topology,
+    log,
+    observer,
+    clock,
+    logger,
+    limits: INGRESS_LIMITS,
+    mayRead: () => dispatcher.mayRead(),
+  });
+  opened.push(() => door.close());
+
+  const admin = await openAdmin({
+    host: settings.adminHost,
+    port: settings.adminPort,
+    metrics,
+    health: () => healthOf(log),
+    resources: () => plan.statuses,
+  });
+  opened.push(() => admin.close());
+
+  void followChanges(snapshots, logger, (snapshot) => {
+    plan.follow(snapshot);
+    dispatcher.apply(plan.topology);
+  });
+  let stopping: Promise<void> | undefined;
+  return {
+    ingressUrl: door.url,
+    adminUrl: admin.url,
+    statuses: () => plan.statuses,
+    stop: () => (stopping ??= closeAll(opened, logger)),
+  };
+}
+
+/** The Topology in force and what is derived from it. */
+class Plan {
+  readonly #settings: Settings;
+  readonly #logger: Logger;
+  #revision = 0;
+  #topology: Topology = {
+    revision: 0,
+    ingresses: new Map(),
+    egresses: new Map(),
+    services: new Map(),
+  };
+  #match: Match = compileMatch(this.#topology);
+  #statuses: readonly ResourceStatus[] = [];
+  #told = new Set<string>();
+
+  constructor(settings: Settings, logger: Logger) {
+    this.#settings = settings;
+    this.#logger = logger;
+  }
+
+  get topology(): Topology {
+    return this.#topology;
+  }
+
+  get statuses(): readonly ResourceStatus[] {
+    return this.#statuses;
+  }
+
+  readonly match: Match = (ingressId, event) => this.#match(ingressId, event);
+
+  follow(snapshot: Snapshot): void {
+    const { eventMaxBytes, attributesMaxBytes, deliverTimeoutMs, host, port } = this.#settings;
+    this.#revision += 1;
+    const { topology, statuses } = reconcile(snapshot, {
+      revision: this.#revision,
+      defaults: { eventMaxBytes, attributesMaxBytes, timeoutMs: deliverTimeoutMs },
+      baseUrl: `http://${host}:${port}`,
+    });
+    this.#topology = topology;
+    this.#match = compileMatch(topology);
+    this.#statuses = statuses;
+    this.#tell(snapshot);
+  }
+
+  /** Each problem once, for as long as it lasts. */
+  #tell({ problems }: Snapshot): void {
+    const notReady = this.#statuses.filter(({ isReady }) => !isReady);
+    const lines = [
+      ...problems.map(({ code, where, detail }) => `${code}: ${where}: ${detail}`),
+      ...notReady.map(({ resourceId, reason, message }) => `${resourceId}: ${reason}: ${message}`),
+    ];
+    for (const line of lines) {
+      if (!this.#told.has(line)) {
+        this.#logger.warn({ problem: line }, 'a resource is not as it should be');
+      }
+    }
+    this.#told = new Set(lines);
+  }
+}
+
+async function openLog(settings: Settings, observer: Observer, match: Match): Promise<EventLog> {
+  const store = await LmdbStore.open({ folder: settings.data, clock });
+  const { blocks, bsize } = await statfs(settings.data);
+  return GroupedLog.open({
+    store,
+    match,
+    clock,
+    observer,
+    limits: {
+      sizeMaxBytes: settings.logSizeMaxBytes,
+      quotaBytes: settings.logSizeMaxBytes * QUOTA_SHARE,
+      reserveBytes: Math.max(settings.logReserveBytes, blocks * bsize * RESERVE_SHARE),
+      windowMax: WINDOW_MAX,
+      parkedMax: settings.parkedMax,
+      parkedBytesMax: settings.parkedBytesMax,
+      parkedAgeMs: settings.parkedAgeMs,
+    },
+  });
+}
+
+async function nextSnapshot(snapshots: AsyncIterator<Snapshot>): Promise<Snapshot> {
+  const next = await snapshots.next();
+  return next.done ? { resources: [], problems: [] } : next.value;
+}
+
+/** A source that fails leaves the last Topology in force. */
+async function followChanges(
+  snapshots: AsyncIterator<Snapshot>,
+  logger: Logger,
+  apply: (snapshot: Snapshot) => void,
+): Promise<void> {
+  try {
+    for (let next = await snapshots.next(); !next.done; next = await snapshots.next()) {
+      apply(next.value);
+    }
+  } catch (error) {
+    logger.error(
+      { err: error },
+      'the resources are not followed any more: restart when the folder is readable',
+    );
+  }
+}
+
+function healthOf(log: EventLog): Health {
+  const { state } = log;
+  return {
+    reasons: state.kind === 'accepting' ? [] : [{ code: state.code, detail: state.detail }],
+  };
+}

@@ -1,0 +1,205 @@
+/**
+ * Every setting of knear, in one table. Command line flags, `KNEAR_*` variables, the keys of the settings file, the help
+ * text and docs/settings.md (checked by a test) all come from it, so they cannot disagree.
+ *
+ * A setting `adminPort` is the flag `--admin-port`, the variable `KNEAR_ADMIN_PORT` and the key `adminPort`.
+ */
+
+/** pino's levels. */
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export interface SettingRow {
+  readonly kind: 'folder' | 'host' | 'level' | NumberKind;
+  /** As a user would write it; `undefined`: `defaultText` says what happens then. */
+  readonly default?: string;
+  readonly defaultText?: string;
+  readonly min?: string;
+  readonly max?: string;
+  /** What it is, and why it has this default. */
+  readonly help: string;
+}
+
+export type NumberKind = 'port' | 'count' | 'size' | 'duration';
+
+/** The longest delay a Node timer can hold is 2^31 - 1 ms, 24.8 days; a longer one would fire at once. */
+const TIMER_MAX = 'P24D';
+
+export const SETTINGS = {
+  resources: {
+    kind: 'folder',
+    defaultText: 'the shipped samples, with their functions',
+    help: 'Folder of YAML files with Brokers, Triggers, Channels and Subscriptions; read again when a file changes.',
+  },
+  data: {
+    kind: 'folder',
+    default: '.knear',
+    help: 'Folder of the event log, created when missing. One process at a time owns it. Must be on a local disk.',
+  },
+  host: {
+    kind: 'host',
+    default: '127.0.0.1',
+    help: 'Address on which events are taken. Nobody is authenticated here, so only this machine may call by default; 0.0.0.0 opens it to the network.',
+  },
+  port: {
+    kind: 'port',
+    default: '8080',
+    min: '0',
+    max: '65535',
+    help: 'Port on which events are taken; 0 takes any free one. 8080 is what Knative uses.',
+  },
+  adminHost: {
+    kind: 'host',
+    default: '127.0.0.1',
+    help: 'Address of health, metrics and resource status. Separate from the door, so that it can stay private.',
+  },
+  adminPort: {
+    kind: 'port',
+    default: '9090',
+    min: '0',
+    max: '65535',
+    help: 'Port of health, metrics and resource status; 0 takes any free one.',
+  },
+  logLevel: {
+    kind: 'level',
+    default: 'info',
+    help: 'How much is logged: info is changes of state, debug is every event, silent is nothing.',
+  },
+  logSizeMax: {
+    kind: 'size',
+    default: '32Gi',
+    min: '16Mi',
+    max: '65536Gi',
+    help: 'Size up to which the event log may grow. Above 90 % of it new events are refused with 503; the file never shrinks. 32Gi holds some fifteen million waiting events of 1 KB.',
+  },
+  logReserve: {
+    kind: 'size',
+    default: '256Mi',
+    min: '0',
+    max: '65536Gi',
+    help: 'Space that the disk of the log keeps free, or 5 % of the disk if that is more: below it new events are refused with 503, so that what was taken can still be settled.',
+  },
+  eventMax: {
+    kind: 'size',
+    default: '1Mi',
+    min: '1Ki',
+    max: '1Gi',
+    help: 'Largest data of one event; more is refused with 413. An event is held in memory while it is taken and delivered, hence no more than what brokers usually take.',
+  },
+  attributesMax: {
+    kind: 'size',
+    default: '16Ki',
+    min: '1Ki',
+    max: '1Mi',
+    help: "Largest attributes and kept headers of one event, counted as header lines; more is refused with 413. 16Ki is the limit of Node's HTTP parser, thus of most subscribers.",
+  },
+  backoffMax: {
+    kind: 'duration',
+    default: 'PT1H',
+    min: 'PT0S',
+    max: TIMER_MAX,
+    help: 'Longest wait between two attempts: the 30th retry of an exponential backoff would otherwise come after decades.',
+  },
+  deliverTimeout: {
+    kind: 'duration',
+    default: 'PT10M',
+    min: 'PT0.001S',
+    max: TIMER_MAX,
+    help: 'Time for one attempt where the resource names none (delivery.timeout). Long, since a subscriber may work before it answers; a dead one is noticed by its connection.',
+  },
+  drain: {
+    kind: 'duration',
+    default: 'PT30S',
+    min: 'PT0S',
+    max: 'PT1H',
+    help: 'Time that attempts in progress have to finish after SIGTERM; what does not is delivered again after the next start. 30 s is the grace period of Kubernetes: give the pod some seconds more.',
+  },
+  openDeliveriesMax: {
+    kind: 'count',
+    default: '1000',
+    min: '1',
+    max: '100000',
+    help: 'Deliveries held at a time, being sent or waiting in memory; the others wait in the log.',
+  },
+  openBytesMax: {
+    kind: 'size',
+    default: '64Mi',
+    min: '1Mi',
+    max: '64Gi',
+    help: 'Bytes of the deliveries held at a time. Must hold the largest event (eventMax). With eventMax this is what decides how much memory knear needs.',
+  },
+  slotsMax: {
+    kind: 'count',
+    default: '256',
+    min: '1',
+    max: '10000',
+    help: 'Requests in flight at one endpoint. The number adapts between 1 and this: it grows while answers stay fast and halves on timeouts, resets, 429 and 503.',
+  },
+  parkedMax: {
+    kind: 'count',
+    default: '1000',
+    min: '1',
+    max: '10000000',
+    help: 'Parked events kept for one Trigger or Subscription; past it the oldest is dropped and counted, never the newest.',
+  },
+  parkedBytesMax: {
+    kind: 'size',
+    default: '64Mi',
+    min: '1Ki',
+    max: '65536Gi',
+    help: 'Bytes of parked events kept for one Trigger or Subscription; past it the oldest is dropped and counted, never the newest.',
+  },
+  parkedAge: {
+    kind: 'duration',
+    default: 'P7D',
+    min: 'PT1S',
+    max: 'P3650D',
+    help: 'Age at which parked events are dropped and counted. A week survives a holiday; events with personal data should not stay for ever.',
+  },
+  goneAfter: {
+    kind: 'duration',
+    default: 'PT10M',
+    min: 'PT0S',
+    max: TIMER_MAX,
+    help: 'Time for which the waiting events of a deleted Trigger or Subscription are kept: created again under the same identity within it, it goes on where it was.',
+  },
+} as const satisfies Record<string, SettingRow>;
+
+export type SettingName = keyof typeof SETTINGS;
+
+// The names as a typed list: the table above has exactly these keys.
+export const SETTING_NAMES = Object.keys(SETTINGS) as SettingName[];
+
+/** `adminPort` -> `--admin-port`. */
+export function flagOf(name: string): string {
+  return `--${words(name).join('-').toLowerCase()}`;
+}
+
+/** `adminPort` -> `KNEAR_ADMIN_PORT`. */
+export function variableOf(name: string): string {
+  return `KNEAR_${words(name).join('_').toUpperCase()}`;
+}
+
+function words(name: string): string[] {
+  return name.split(/(?=[A-Z])/);
+}
+
+/** What a value may be, in words: for messages, help and docs. */
+export function rangeOf(name: SettingName): string {
+  const { kind, min = '', max = '' } = SETTINGS[name] as SettingRow;
+  switch (kind) {
+    case 'folder':
+      return 'a path';
+    case 'host':
+      return 'an address or a host name';
+    case 'level':
+      return `one of ${LOG_LEVELS.join(', ')}`;
+    case 'port':
+    case 'count':
+      return `a whole number from ${min} to ${max}`;
+    case 'size':
+      return `bytes, or a number with Ki, Mi or Gi, from ${min} to ${max}`;
+    case 'duration':
+      return `an ISO 8601 duration such as PT30S from ${min} to ${max}`;
+  }
+}

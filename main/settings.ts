@@ -1,0 +1,340 @@
+/**
+ * What the program runs with, put together from flags, environment, settings file and defaults, in this order of
+ * precedence. What settings there are says settings-table.ts.
+ *
+ * What nobody knows is an error, not ignored: a misspelt bound that silently stays at its default is found when it is
+ * needed.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { parse as parseDuration } from 'tinyduration';
+import { parse as parseYaml, YAMLParseError } from 'yaml';
+import { closest } from '../controller/suggest.ts';
+import { KnearError } from '../core/errors.ts';
+import {
+  flagOf,
+  LOG_LEVELS,
+  rangeOf,
+  SETTING_NAMES,
+  SETTINGS,
+  variableOf,
+  type LogLevel,
+  type NumberKind,
+  type SettingName,
+  type SettingRow,
+} from './settings-table.ts';
+
+/** Absolute folders, bytes, milliseconds. */
+export interface Settings {
+  readonly resources: string;
+  /** No resources were named: the shipped samples run, with the functions that they call. */
+  readonly hasSampleFunctions: boolean;
+  readonly data: string;
+  readonly host: string;
+  readonly port: number;
+  readonly adminHost: string;
+  readonly adminPort: number;
+  readonly logLevel: LogLevel;
+  readonly logSizeMaxBytes: number;
+  readonly logReserveBytes: number;
+  readonly eventMaxBytes: number;
+  readonly attributesMaxBytes: number;
+  readonly backoffMaxMs: number;
+  readonly deliverTimeoutMs: number;
+  readonly drainMs: number;
+  readonly openDeliveriesMax: number;
+  readonly openBytesMax: number;
+  readonly slotsMax: number;
+  readonly parkedMax: number;
+  readonly parkedBytesMax: number;
+  readonly parkedAgeMs: number;
+  readonly goneAfterMs: number;
+}
+
+export interface SettingSources {
+  /** Flags that were given, by setting name; `settings` is the file. */
+  readonly flags?: Readonly<Partial<Record<SettingName | 'settings', string>>>;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Where relative folders of flags, variables and defaults start. Those in the file start where the file is. */
+  readonly cwd: string;
+}
+
+/**
+ * Puts together the settings from flags, environment and settings file.
+ * @throws KNEAR_SETTING_UNKNOWN, with the nearest name there is; KNEAR_SETTING_INVALID, with where the value came from.
+ */
+export async function readSettings({
+  flags = {},
+  env = {},
+  cwd,
+}: SettingSources): Promise<Settings> {
+  refuseUnknownVariables(env);
+  const path = flags.settings ?? given(env, 'KNEAR_SETTINGS');
+  const file = path === undefined ? {} : await readSettingsFile(resolve(cwd, path));
+  const values: Values = new Map();
+  for (const name of SETTING_NAMES) {
+    const value = fromFlag(flags, name, cwd) ?? fromVariable(env, name, cwd) ?? file[name];
+    const fallback = (SETTINGS[name] as SettingRow).default;
+    if (value !== undefined) values.set(name, value);
+    else if (fallback !== undefined) values.set(name, { text: fallback, from: name, folder: cwd });
+  }
+  const settings = settingsOf(values);
+  refuseContradictions(settings);
+  return settings;
+}
+
+/** The folder that holds package.json: the repository, or an installed release. */
+export function packageFolder(): string {
+  let folder = import.meta.dirname;
+  while (!existsSync(join(folder, 'package.json'))) {
+    const parent = dirname(folder);
+    if (parent === folder) throw new Error(`no package.json above ${import.meta.dirname}`);
+    folder = parent;
+  }
+  return folder;
+}
+
+export function packageVersion(): string {
+  const text = readFileSync(join(packageFolder(), 'package.json'), 'utf8');
+  // npm refuses a package.json without a version.
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+/** A value as it was given, and what to call its origin in a message. */
+interface Value {
+  readonly text: string;
+  readonly from: string;
+  /** Where a relative folder starts. */
+  readonly folder: string;
+}
+
+type Values = Map<SettingName, Value>;
+
+function fromFlag(
+  flags: NonNullable<SettingSources['flags']>,
+  name: SettingName,
+  cwd: string,
+): Value | undefined {
+  const text = flags[name];
+  return text === undefined ? undefined : { text, from: flagOf(name), folder: cwd };
+}
+
+function fromVariable(
+  env: NonNullable<SettingSources['env']>,
+  name: SettingName,
+  cwd: string,
+): Value | undefined {
+  const text = given(env, variableOf(name));
+  return text === undefined ? undefined : { text, from: variableOf(name), folder: cwd };
+}
+
+/** An empty variable is one that is not set: Compose files and shells cannot always leave one out. */
+function given(env: NonNullable<SettingSources['env']>, name: string): string | undefined {
+  const text = env[name];
+  return text === undefined || text === '' || isServiceLink(name, text) ? undefined : text;
+}
+
+function refuseUnknownVariables(env: NonNullable<SettingSources['env']>): void {
+  const known = ['KNEAR_SETTINGS', ...SETTING_NAMES.map(variableOf)];
+  for (const [name, text = ''] of Object.entries(env)) {
+    if (!name.startsWith('KNEAR_') || known.includes(name) || isServiceLink(name, text)) continue;
+    throw unknown(`environment variable ${name}`, closest(name, known));
+  }
+}
+
+/**
+ * Kubernetes gives every pod variables for the Services around it: a Service called `knear` sets KNEAR_PORT to
+ * `tcp://10.0.0.1:8080`. Those are not meant for us.
+ * Source: Kubernetes documentation, "Service", section "Environment variables".
+ */
+function isServiceLink(name: string, text: string): boolean {
+  return (
+    /_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/.test(name) ||
+    (name.endsWith('_PORT') && /^(tcp|udp|sctp):\/\//.test(text))
+  );
+}
+
+async function readSettingsFile(path: string): Promise<Partial<Record<SettingName, Value>>> {
+  const document = parseSettingsFile(path, await readText(path));
+  const values: Partial<Record<SettingName, Value>> = {};
+  for (const [key, text] of Object.entries(document)) {
+    if (!isSettingName(key)) throw unknown(`setting ${key} (${path})`, closest(key, SETTING_NAMES));
+    if (typeof text !== 'string') throw invalid(`${path}: ${key}`, 'must be one value');
+    values[key] = { text, from: `${path}: ${key}`, folder: dirname(path) };
+  }
+  return values;
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw invalid('The settings file', `cannot be read: ${messageOf(error)}`, error);
+  }
+}
+
+function parseSettingsFile(path: string, text: string): Record<string, unknown> {
+  try {
+    // `failsafe`: every value stays the text that was written, and goes the way of flags and variables.
+    const document: unknown = parseYaml(text, { schema: 'failsafe', prettyErrors: true });
+    if (document === null || document === '') return {};
+    if (typeof document !== 'object' || Array.isArray(document)) {
+      throw invalid(path, 'must be a YAML map of setting names to values');
+    }
+    // An object that is no list is a YAML map, whose keys are texts in this schema.
+    return document as Record<string, unknown>;
+  } catch (error) {
+    if (!(error instanceof YAMLParseError)) throw error;
+    throw invalid(path, `is not valid YAML: ${firstLine(error.message)}`, error);
+  }
+}
+
+function isSettingName(name: string): name is SettingName {
+  return Object.hasOwn(SETTINGS, name);
+}
+
+function settingsOf(values: Values): Settings {
+  const text = (name: SettingName) => textOf(name, values);
+  const number = (name: SettingName) => numberOf(name, values);
+  const folder = (name: SettingName) => folderOf(name, values);
+  const resources = folder('resources');
+  return {
+    resources: resources ?? join(packageFolder(), 'config/samples/quickstart'),
+    hasSampleFunctions: resources === undefined,
+    data: folder('data') ?? missing('data'),
+    host: text('host'),
+    port: number('port'),
+    adminHost: text('adminHost'),
+    adminPort: number('adminPort'),
+    logLevel: levelOf('logLevel', values),
+    logSizeMaxBytes: number('logSizeMax'),
+    logReserveBytes: number('logReserve'),
+    eventMaxBytes: number('eventMax'),
+    attributesMaxBytes: number('attributesMax'),
+    backoffMaxMs: number('backoffMax'),
+    deliverTimeoutMs: number('deliverTimeout'),
+    drainMs: number('drain'),
+    openDeliveriesMax: number('openDeliveriesMax'),
+    openBytesMax: number('openBytesMax'),
+    slotsMax: number('slotsMax'),
+    parkedMax: number('parkedMax'),
+    parkedBytesMax: number('parkedBytesMax'),
+    parkedAgeMs: number('parkedAge'),
+    goneAfterMs: number('goneAfter'),
+  };
+}
+
+function folderOf(name: SettingName, values: Values): string | undefined {
+  const value = values.get(name);
+  if (value === undefined) return undefined;
+  if (value.text === '') throw invalid(value.from, 'must name a folder');
+  return resolve(value.folder, value.text);
+}
+
+function textOf(name: SettingName, values: Values): string {
+  const { text, from } = values.get(name) ?? missing(name);
+  if (!/^\S+$/.test(text)) throw invalid(from, 'must not be empty or contain spaces');
+  return text;
+}
+
+function levelOf(name: SettingName, values: Values): LogLevel {
+  const { text, from } = values.get(name) ?? missing(name);
+  const level = LOG_LEVELS.find((candidate) => candidate === text);
+  if (level === undefined) throw invalid(`${from} ${text}`, `must be ${rangeOf(name)}`);
+  return level;
+}
+
+function numberOf(name: SettingName, values: Values): number {
+  const { text, from } = values.get(name) ?? missing(name);
+  const { kind, min, max } = SETTINGS[name] as SettingRow;
+  assertNumberKind(kind);
+  const value = parseNumber(kind, text);
+  const isInRange =
+    value !== undefined &&
+    (min === undefined || value >= (parseNumber(kind, min) ?? NaN)) &&
+    (max === undefined || value <= (parseNumber(kind, max) ?? NaN));
+  if (!isInRange) throw invalid(`${from} ${text}`, `must be ${rangeOf(name)}`);
+  return value;
+}
+
+function parseNumber(kind: NumberKind, text: string): number | undefined {
+  switch (kind) {
+    case 'port':
+    case 'count':
+      return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+    case 'size':
+      return parseSizeBytes(text);
+    case 'duration':
+      return parseDurationMs(text);
+  }
+}
+
+const SIZE_UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  Ki: 2 ** 10,
+  Mi: 2 ** 20,
+  Gi: 2 ** 30,
+};
+
+function parseSizeBytes(text: string): number | undefined {
+  const [, digits, unit = ''] = /^(\d{1,15})(Ki|Mi|Gi)?$/.exec(text) ?? [];
+  const factor = SIZE_UNITS[unit];
+  return digits === undefined || factor === undefined ? undefined : Number(digits) * factor;
+}
+
+/** One part of a duration: `1.5H`, without sign or exponent. */
+const part = (unit: string) => String.raw`(\d+(\.\d+)?${unit})?`;
+
+/** Weeks to seconds. Years and months have no fixed length, so nobody should wait for one. */
+const DURATION = new RegExp(
+  `^P(?=.)${part('W')}${part('D')}(T(?=.)${part('H')}${part('M')}${part('S')})?$`,
+);
+
+function parseDurationMs(text: string): number | undefined {
+  // The library takes signs, and whatever stands before or behind a duration; DURATION is the whole text and none.
+  if (!DURATION.test(text)) return undefined;
+  const { weeks = 0, days = 0, hours = 0, minutes = 0, seconds = 0 } = parseDuration(text);
+  return Math.round(((((weeks * 7 + days) * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000);
+}
+
+/** Values that are fine alone and wrong together. */
+function refuseContradictions(settings: Settings): void {
+  if (settings.eventMaxBytes > settings.openBytesMax) {
+    throw invalid(
+      flagOf('eventMax'),
+      `must not be more than ${flagOf('openBytesMax')}: the largest event could never be delivered`,
+    );
+  }
+  const isSamePlace = settings.host === settings.adminHost && settings.port === settings.adminPort;
+  if (isSamePlace && settings.port !== 0) {
+    throw invalid(flagOf('adminPort'), `must differ from ${flagOf('port')}`);
+  }
+}
+
+function unknown(what: string, suggestion: string | undefined): KnearError {
+  const hint = suggestion === undefined ? 'See knear --help.' : `Did you mean ${suggestion}?`;
+  return new KnearError('KNEAR_SETTING_UNKNOWN', `There is no ${what}. ${hint}`);
+}
+
+function invalid(what: string, why: string, cause?: unknown): KnearError {
+  return new KnearError('KNEAR_SETTING_INVALID', `${what} ${why}`, { cause });
+}
+
+function missing(name: SettingName): never {
+  throw new Error(`setting ${name} has no default`);
+}
+
+function assertNumberKind(kind: SettingRow['kind']): asserts kind is NumberKind {
+  if (kind === 'folder' || kind === 'host' || kind === 'level') {
+    throw new Error(`a ${kind} is not a number`);
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function firstLine(text: string): string {
+  return text.split('\n', 1)[0] ?? text;
+}

@@ -1,0 +1,70 @@
+/**
+ * Goal: whatever order things happen in, the log holds exactly what it owes, and says so to exactly those it should.
+ * Method: random steps (commits that fail, crashes and drops included) are played on a `GroupedLog` over a store whose
+ * commits are steps of their own, and on a model that is a set. They are compared after every step, and at the end
+ * everything owed has to come out. A failure prints its seed and the shortest sequence found.
+ */
+import { describe, test } from '@jest/globals';
+import fc from 'fast-check';
+
+import { EGRESSES, World } from './log-world.ts';
+import type { Leave, Step } from './log-world.ts';
+
+const egressId = fc.constantFrom(...EGRESSES);
+/** Mostly one or two egresses; sometimes nobody. */
+const to = fc.constantFrom('a', 'a', 'b', 'a b', 'a b c', 'b c', '');
+const which = fc.nat(50);
+
+const LEAVES: readonly (readonly Leave[])[] = [
+  [],
+  [],
+  [],
+  ['event'],
+  ['event', 'event'],
+  ['work own'],
+  ['work later'],
+  ['work new'],
+  ['work reply'],
+  ['work origin'],
+  ['parked own'],
+  ['parked new'],
+  ['parked origin'],
+  ['event', 'work own'],
+  ['event', 'parked new'],
+  ['work new', 'parked own'],
+];
+
+const steps: fc.Arbitrary<Step>[] = [
+  fc.record({
+    kind: fc.constant('append'),
+    to: fc.array(to, { minLength: 1, maxLength: 3 }),
+    isHeld: fc.boolean(),
+  }),
+  fc.record({ kind: fc.constant('pull'), egressId, count: fc.integer({ min: 1, max: 4 }) }),
+  fc.record({ kind: fc.constant('settle'), which, leave: fc.constantFrom(...LEAVES), to }),
+  fc.record({ kind: fc.constant('pass') }),
+  fc.record({ kind: fc.constant('turn') }),
+  fc.record({ kind: fc.constantFrom('release', 'extend'), which }),
+  fc.record({ kind: fc.constant('advance'), ms: fc.constantFrom(100, 300, 1_100, 16_500, 21_000) }),
+  fc.record({ kind: fc.constant('fail') }),
+  fc.record({ kind: fc.constant('drop'), egressId }),
+  fc.record({ kind: fc.constantFrom('crash', 'restart') }),
+];
+const WEIGHTS = [6, 8, 9, 8, 8, 2, 2, 1, 1, 1];
+
+const step = fc.oneof(
+  ...steps.map((arbitrary, index) => ({ arbitrary, weight: WEIGHTS[index] ?? 1 })),
+);
+
+describe('GroupedLog against a set', () => {
+  test('L1 to L11: after every step the disk, the offers, the numbers and the answers are those of the model', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 60, size: 'max' }), async (sequence) => {
+        const world = new World();
+        for (const one of sequence) await world.play(one);
+        await world.end();
+      }),
+      { numRuns: 300 },
+    );
+  });
+});

@@ -1,0 +1,494 @@
+/**
+ * Plays steps on a `GroupedLog` and on the model at once, and compares after each: what the disk holds, what is offered,
+ * the numbers, and which promises are answered. Throws at the first difference.
+ */
+import { strict as assert } from 'node:assert';
+
+import { decodeEvent, decodeJson, decodeWork } from '../../broker/log/record.ts';
+import type { LogStore } from '../../broker/log/store.ts';
+import type { CloudEvent } from '../../core/event.ts';
+import { LEASE_MS } from '../../core/ports/event-log.ts';
+import type { Delivery, Output } from '../../core/ports/event-log.ts';
+import {
+  eventOutput,
+  eventTo,
+  fateOf,
+  openStage,
+  parkedOutput,
+  reopen,
+  workOutput,
+} from './log-stage.ts';
+import type { Fate, Stage } from './log-stage.ts';
+import { faultsOf, fillOf, rowsOf } from './log-tables.ts';
+import { isSafe, labelOf, Model, token } from './log-model.ts';
+import type { Token } from './log-model.ts';
+
+/** `which` picks one of what there is by remainder, so that every step means something wherever it stands. */
+export type Step =
+  | { readonly kind: 'append'; readonly to: readonly string[]; readonly isHeld: boolean }
+  | { readonly kind: 'pull'; readonly egressId: string; readonly count: number }
+  | {
+      readonly kind: 'settle';
+      readonly which: number;
+      readonly leave: readonly Leave[];
+      readonly to: string;
+    }
+  | { readonly kind: 'release' | 'extend'; readonly which: number }
+  | { readonly kind: 'advance'; readonly ms: number }
+  | { readonly kind: 'turn' | 'pass' | 'fail' | 'crash' | 'restart' }
+  | { readonly kind: 'drop'; readonly egressId: string };
+
+/** One output: `own` is about the delivery's event, `new` about another one, `origin` about what a reply answers. */
+export type Leave =
+  | 'event'
+  | 'work own'
+  | 'work later'
+  | 'work new'
+  | 'work reply'
+  | 'work origin'
+  | 'parked own'
+  | 'parked new'
+  | 'parked origin';
+
+export const EGRESSES = ['a', 'b', 'c'] as const;
+
+interface Held {
+  readonly delivery: Delivery;
+  readonly token: Token;
+}
+
+interface Promised {
+  readonly what: string;
+  readonly fate: Fate;
+  readonly tokens: readonly Token[];
+}
+
+export class World {
+  readonly #model = new Model();
+  #stage: Stage = openStage();
+  #held: Held[] = [];
+  #promised: Promised[] = [];
+  #drops: Fate[] = [];
+  #isFailing = false;
+  #knownCommit: unknown;
+  #events = 0;
+
+  async play(step: Step): Promise<void> {
+    await this.#do(step);
+    await this.#afterStep(step.kind);
+  }
+
+  /** Nothing is lost: all that is owed is offered once the disk works, and a log that is empty leaves nothing. */
+  async end(): Promise<void> {
+    await this.#recover();
+    for (let round = 0; this.#owed().length > 0; round += 1) {
+      assert(round < 50, `never offered: ${this.#owed().map(labelOf).join(', ')}`);
+      await this.#settleAll();
+    }
+    for (const egressId of EGRESSES) this.#compareParked(egressId);
+    for (const egressId of EGRESSES) await this.play({ kind: 'drop', egressId });
+    await this.#recover();
+    assert.deepEqual(fillOf(this.#stage.store), {}, 'an empty log has empty tables');
+    for (const { state } of this.#drops) assert.notEqual(state, 'pending', 'a drop ends');
+  }
+
+  async #do(step: Step): Promise<void> {
+    const { store, clock } = this.#stage;
+    switch (step.kind) {
+      case 'append':
+        this.#append(step);
+        return;
+      case 'pull':
+        await this.#pull(step);
+        return;
+      case 'settle':
+        this.#settle(step);
+        return;
+      case 'release':
+        this.#release(step.which);
+        return;
+      case 'extend':
+        this.#extend(step.which);
+        return;
+      case 'advance':
+        await this.#advance(step.ms);
+        return;
+      case 'turn':
+        clock.flush();
+        return;
+      case 'pass':
+        if (store.pending) this.#pass();
+        return;
+      case 'fail':
+        if (store.pending) await this.#fail();
+        return;
+      case 'drop':
+        await this.#drop(step.egressId);
+        return;
+      case 'crash':
+        await this.#startNext();
+        return;
+      case 'restart':
+        await this.#close();
+        await this.#startNext();
+        return;
+    }
+  }
+
+  // --- the steps ------------------------------------------------------------------------------------------------------
+
+  #append({ to, isHeld }: Extract<Step, { kind: 'append' }>): void {
+    const events = to.map((ids) => this.#newEvent(ids, isHeld));
+    const tokens = this.#isFailing ? [] : events.flatMap((event) => this.#tokensFor(event));
+    const fate = fateOf(this.#stage.log.append('orders', events));
+    if (this.#isFailing) return;
+    this.#model.add(tokens);
+    this.#promised.push({ what: `append of ${tokens.map(labelOf).join(', ')}`, fate, tokens });
+  }
+
+  async #pull({ egressId, count }: Extract<Step, { kind: 'pull' }>): Promise<Delivery[]> {
+    const nowMs = this.#stage.clock.monotonicMs();
+    const sure = this.#model.of(egressId).filter((one) => this.#isOfferable(one, 'surely'));
+    const patience = new AbortController();
+    const pulled = this.#stage.log.pull(egressId, count, { signal: patience.signal });
+    await turn();
+    patience.abort();
+    const deliveries = await pulled;
+    if (this.#isFailing)
+      assert.equal(deliveries.length, 0, 'nothing is offered while the disk fails');
+    else assert(deliveries.length >= Math.min(count, sure.length), `${egressId} gets too little`);
+    assert(deliveries.length <= count, `${egressId} gets more than it asked for`);
+    const positions = deliveries.map(({ position }) => position);
+    assert.deepEqual(
+      positions,
+      positions.toSorted((one, other) => one - other),
+      'in order',
+    );
+    for (const delivery of deliveries) this.#held.push(this.#hold(delivery, nowMs));
+    return deliveries;
+  }
+
+  #hold(delivery: Delivery, nowMs: number): Held {
+    const eventId = idOfEvent(delivery.event);
+    const owed = this.#model
+      .of(delivery.egressId)
+      .find((one) => one.eventId === eventId && one.kind !== 'parked');
+    assert(owed, `${delivery.egressId} gets ${eventId}, which it is not owed`);
+    assert(this.#isOfferable(owed, 'maybe'), `${labelOf(owed)} is offered too early`);
+    const { phase, attempt, origin } = delivery;
+    const originId = origin && idOfEvent(origin);
+    assert.equal(labelOf({ ...owed, phase, attempt, originId }), labelOf(owed), 'keeps its Work');
+    owed.leases += 1;
+    assert.equal(delivery.lease, owed.leases, `lease of ${labelOf(owed)}`);
+    owed.leaseUntilMs = nowMs + LEASE_MS;
+    return { delivery, token: owed };
+  }
+
+  #settle({ which, leave, to }: Extract<Step, { kind: 'settle' }>): void {
+    const held = pick(this.#held, which);
+    if (!held) return;
+    const made = leave.map((one) => this.#makeOutput(held, one, to));
+    const outputs = made.map(({ output }) => output);
+    const fate = fateOf(held.delivery.settle(outputs));
+    const isCounted = this.#model.live.has(held.token);
+    const isRefused = this.#isFailing && outputs.some(({ kind }) => kind === 'event');
+    if (!isCounted || isRefused) {
+      this.#promised.push({ what: 'settle without effect', fate, tokens: [] });
+      return;
+    }
+    const tokens = made.flatMap((one) => one.tokens);
+    this.#model.settle(held.token, tokens);
+    this.#promised.push({ what: `settle of ${labelOf(held.token)}`, fate, tokens });
+  }
+
+  #makeOutput(
+    { delivery, token: about }: Held,
+    leave: Leave,
+    to: string,
+  ): { output: Output; tokens: Token[] } {
+    const { event, origin, egressId } = delivery;
+    if (leave === 'event') {
+      const next = this.#newEvent(to, false);
+      return { output: eventOutput(next), tokens: this.#tokensFor(next) };
+    }
+    const subject =
+      leave.endsWith('new') || leave.endsWith('reply') ? this.#newEvent('', false) : event;
+    const on = leave.endsWith('origin') && origin ? origin : subject;
+    const eventId = idOfEvent(on);
+    if (leave.startsWith('parked')) {
+      return { output: parkedOutput(on), tokens: [token({ egressId, eventId, kind: 'parked' })] };
+    }
+    const phase =
+      leave === 'work reply' ? 'reply' : about.phase === 'reply' ? 'deliver' : 'dead-letter';
+    const answered =
+      leave === 'work reply' ? (origin ?? event) : leave === 'work own' ? origin : undefined;
+    const attempt = about.attempt + 1;
+    const dueAtMs = leave === 'work later' ? this.#stage.clock.nowMs() + 20_000 : 0;
+    return {
+      output: workOutput(on, { phase, attempt, dueAtMs, ...(answered && { origin: answered }) }),
+      tokens: [
+        token({
+          egressId,
+          eventId,
+          kind: 'work',
+          phase,
+          attempt,
+          dueAtMs,
+          originId: answered && idOfEvent(answered),
+        }),
+      ],
+    };
+  }
+
+  /** What is about to lapse is left alone: a lease ends up to a second late. */
+  #release(which: number): void {
+    const held = pick(this.#held, which);
+    if (!held || this.#leaseOf(held.token) === 'lapsing') return;
+    held.delivery.release();
+    if (!this.#isHolder(held)) return;
+    held.token.leaseUntilMs = 0;
+    held.token.leases -= 1;
+  }
+
+  #extend(which: number): void {
+    const held = pick(this.#held, which);
+    if (!held || this.#leaseOf(held.token) === 'lapsing') return;
+    held.delivery.extend();
+    if (this.#isHolder(held)) held.token.leaseUntilMs = this.#stage.clock.monotonicMs() + LEASE_MS;
+  }
+
+  async #advance(ms: number): Promise<void> {
+    for (let left = ms; left > 0; left -= 500) {
+      this.#stage.clock.advance(Math.min(left, 500));
+      await turn();
+      this.#noticeCommit();
+    }
+  }
+
+  #pass(): void {
+    if (this.#isFailing) this.#isFailing = false;
+    else this.#model.pass();
+    this.#stage.store.pass();
+  }
+
+  async #fail(): Promise<void> {
+    this.#stage.store.fail();
+    await turn();
+    // A probe that fails changes nothing.
+    if (this.#isFailing) return;
+    this.#isFailing = true;
+    this.#model.fail();
+    this.#checkAllAnswered();
+  }
+
+  async #drop(egressId: string): Promise<void> {
+    const count = this.#model.drop(egressId);
+    const fate = fateOf(
+      this.#stage.log.drop(egressId).then((dropped) => {
+        assert.equal(dropped, count, `drop of ${egressId}`);
+      }),
+    );
+    this.#drops.push(fate);
+    await turn();
+  }
+
+  async #close(): Promise<void> {
+    const closed = fateOf(this.#stage.log.close());
+    await turn();
+    if (!this.#isFailing) this.#model.seal();
+    while (this.#stage.store.pending && !this.#isFailing) {
+      this.#stage.store.pass();
+      await turn();
+    }
+    if (!this.#isFailing) this.#model.pass();
+    assert.equal(closed.state, 'resolved', 'close ends');
+    this.#checkAllAnswered();
+    for (const { state } of this.#drops) assert.notEqual(state, 'pending', 'a drop ends');
+  }
+
+  async #startNext(): Promise<void> {
+    this.#stage = reopen(this.#stage);
+    this.#model.crash();
+    this.#held = [];
+    this.#promised = [];
+    this.#drops = [];
+    this.#isFailing = false;
+    this.#knownCommit = undefined;
+    await turn();
+    this.#compareDisk();
+  }
+
+  // --- what holds after each step -------------------------------------------------------------------------------------
+
+  async #afterStep(kind: Step['kind']): Promise<void> {
+    await turn();
+    if (kind === 'pass') this.#compareDisk();
+    this.#comparePromises();
+    for (const egressId of EGRESSES) this.#compareLag(egressId);
+    assert.deepEqual(this.#stage.log.egressIds().toSorted(), this.#model.egressIds().toSorted());
+    this.#noticeCommit();
+  }
+
+  #noticeCommit(): void {
+    const { pending } = this.#stage.store;
+    if (pending && pending !== this.#knownCommit && !this.#isFailing) this.#model.seal();
+    this.#knownCommit = pending;
+  }
+
+  #compareDisk(): void {
+    const { store } = this.#stage;
+    assert.deepEqual(faultsOf(store), []);
+    assert.deepEqual(diskLabels(store), [...this.#model.durable].map(labelOf).toSorted());
+  }
+
+  #comparePromises(): void {
+    for (const { what, fate, tokens } of this.#promised) {
+      if (fate.state === 'resolved') {
+        assert(tokens.every(isSafe), `answered before it was safe: ${what}`);
+      } else if (fate.state === 'rejected') {
+        assert(this.#isFailing, `rejected while the disk works: ${what}`);
+        assert(!tokens.some((one) => this.#model.durable.has(one)), `rejected, and kept: ${what}`);
+      } else {
+        const isOwed = tokens.every((one) => isSafe(one) && !one.isDropped);
+        assert(!isOwed, `not answered though it is safe: ${what}`);
+      }
+    }
+    this.#promised = this.#promised.filter(({ fate }) => fate.state === 'pending');
+  }
+
+  #checkAllAnswered(): void {
+    for (const { what, fate } of this.#promised) {
+      assert.notEqual(fate.state, 'pending', `never answered: ${what}`);
+    }
+  }
+
+  #compareLag(egressId: string): void {
+    const { ready, delayed, parked } = this.#stage.log.lag(egressId);
+    const owed = this.#model.of(egressId);
+    const waiting = owed.filter(({ kind }) => kind !== 'parked');
+    const later = waiting.filter(({ dueAtMs }) => dueAtMs > 0);
+    const notDue = later.filter(({ dueAtMs }) => dueAtMs > this.#stage.clock.nowMs());
+    assert.deepEqual(
+      { all: ready + delayed, parked },
+      { all: waiting.length, parked: owed.length - waiting.length },
+    );
+    assert(
+      notDue.length <= delayed && delayed <= later.length,
+      `${delayed} delayed of ${egressId}`,
+    );
+  }
+
+  #compareParked(egressId: string): void {
+    const listed = this.#stage.log
+      .parked(egressId, { limit: 1_000 })
+      .map(({ event }) => idOfEvent(event));
+    const owed = this.#model.of(egressId).filter(({ kind }) => kind === 'parked');
+    assert.deepEqual(listed.toSorted(), owed.map(({ eventId }) => eventId).toSorted(), 'parked');
+  }
+
+  // --- the end --------------------------------------------------------------------------------------------------------
+
+  #owed(): Token[] {
+    return [...this.#model.live].filter(({ kind }) => kind !== 'parked');
+  }
+
+  async #recover(): Promise<void> {
+    for (let quiet = 0; quiet < 3;) {
+      quiet = this.#stage.store.pending || this.#isFailing ? 0 : quiet + 1;
+      await this.play({ kind: 'pass' });
+      await this.play({ kind: 'advance', ms: 500 });
+    }
+  }
+
+  async #settleAll(): Promise<void> {
+    await this.play({ kind: 'advance', ms: 16_500 });
+    await this.#recover();
+    for (const egressId of EGRESSES) {
+      for (const delivery of await this.#pull({ kind: 'pull', egressId, count: 100 })) {
+        const which = this.#held.findIndex((held) => held.delivery === delivery);
+        await this.play({ kind: 'settle', which, leave: [], to: '' });
+      }
+    }
+    await this.#recover();
+  }
+
+  // --- small things ---------------------------------------------------------------------------------------------------
+
+  #newEvent(to: string, isHeld: boolean): CloudEvent {
+    this.#events += 1;
+    return eventTo(to, { id: `e${this.#events}`, isHeld });
+  }
+
+  #tokensFor(event: CloudEvent): Token[] {
+    const isHeld = event.attributes.has('held');
+    const to = String(event.attributes.get('to'));
+    const ids = to.split(' ').filter((id) => id !== '');
+    return ids.map((egressId) => token({ egressId, eventId: idOfEvent(event), isHeld }));
+  }
+
+  /** `surely`: a pull must find it; `maybe`: it may. They differ while a lease is running out and a timer is due. */
+  #isOfferable(one: Token, how: 'surely' | 'maybe'): boolean {
+    const lease = this.#leaseOf(one);
+    if (lease === 'running' || (lease === 'lapsing' && how === 'surely')) return false;
+    if (one.kind === 'deliver') return one.wasDurable || !one.isHeld;
+    if (how === 'surely' || one.kind === 'parked') return false;
+    return one.wasDurable && one.dueAtMs <= this.#stage.clock.nowMs();
+  }
+
+  #leaseOf({ leaseUntilMs }: Token): 'none' | 'running' | 'lapsing' {
+    const overMs = this.#stage.clock.monotonicMs() - leaseUntilMs;
+    if (leaseUntilMs === 0 || overMs >= 1_000) return 'none';
+    return overMs < 0 ? 'running' : 'lapsing';
+  }
+
+  #isHolder({ token: about, delivery }: Held): boolean {
+    const isLatest = delivery.lease === about.leases;
+    return this.#model.live.has(about) && this.#leaseOf(about) === 'running' && isLatest;
+  }
+}
+
+/** A turn of the event loop: every microtask has run. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+function pick<Value>(values: readonly Value[], which: number): Value | undefined {
+  return values[which % values.length];
+}
+
+function idOfEvent(event: CloudEvent): string {
+  return String(event.attributes.get('id'));
+}
+
+/** The tables in the model's words. */
+function diskLabels(store: LogStore): string[] {
+  const egresses = new Map(
+    rowsOf(store, 'egress').map(({ key, value }) => [
+      key.readUInt32BE(),
+      decodeJson<{ id: string; isGone?: boolean }>(value),
+    ]),
+  );
+  const eventIds = new Map(
+    rowsOf(store, 'event').map(({ key, value }) => [
+      key.toString('hex'),
+      idOfEvent(decodeEvent(value).event),
+    ]),
+  );
+  const labels: string[] = [];
+  const add = (key: Buffer, kind: Token['kind'], more: Partial<Token> = {}) => {
+    const egress = egresses.get(key.readUInt32BE());
+    if (egress?.isGone) return;
+    const eventId = eventIds.get(key.toString('hex', 4)) ?? 'missing';
+    labels.push(labelOf(token({ egressId: egress?.id ?? 'nobody', eventId, kind, ...more })));
+  };
+  for (const { key, value } of rowsOf(store, 'ready')) if (value[0] === 0) add(key, 'deliver');
+  for (const { key } of rowsOf(store, 'parked')) add(key, 'parked');
+  for (const { key, value } of rowsOf(store, 'work')) {
+    const { work, origin } = decodeWork(value);
+    const originKey = Buffer.alloc(8);
+    originKey.writeBigUInt64BE(BigInt(origin ?? 0));
+    const originId = origin === undefined ? undefined : eventIds.get(originKey.toString('hex'));
+    add(key, 'work', { phase: work.phase, attempt: work.attempt, originId });
+  }
+  return labels.toSorted();
+}

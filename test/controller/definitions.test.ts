@@ -1,0 +1,112 @@
+/** The files in config/crds, held against what Kubernetes and Knative ask of a CustomResourceDefinition. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, test } from '@jest/globals';
+import { parse } from 'yaml';
+import { ANNOTATIONS } from '../../controller/annotations.ts';
+
+interface Schema {
+  readonly type?: string;
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly items?: Schema;
+  readonly additionalProperties?: Schema;
+  readonly pattern?: string;
+}
+
+const FOLDER = new URL('../../config/crds/', import.meta.url);
+
+const definitions = readdirSync(FOLDER).map((file) => {
+  const definition = parse(readFileSync(new URL(file, FOLDER), 'utf8'));
+  const [version] = definition.spec.versions;
+  const schema: Schema = version.schema.openAPIV3Schema;
+  return { kind: String(definition.spec.names.kind), definition, version, schema };
+});
+
+describe('a definition', () => {
+  test('is there for each kind of ours and of Knative that is read', () => {
+    expect(definitions.map(({ kind }) => kind).toSorted()).toEqual([
+      'Broker',
+      'Channel',
+      'InMemoryChannel',
+      'KnearChannel',
+      'Subscription',
+      'Trigger',
+    ]);
+  });
+
+  test.each(definitions)('of $kind can be installed', ({ kind, definition, version, schema }) => {
+    const { names, group, scope, versions } = definition.spec;
+    expect(definition).toMatchObject({
+      apiVersion: 'apiextensions.k8s.io/v1',
+      kind: 'CustomResourceDefinition',
+      metadata: { name: `${String(names.plural)}.${String(group)}` },
+    });
+    // Knative derives the resource from the kind in this way.
+    expect(names).toMatchObject({ singular: kind.toLowerCase(), plural: `${kind.toLowerCase()}s` });
+    expect(scope).toBe('Namespaced');
+    expect(versions).toHaveLength(1);
+    expect(version).toMatchObject({
+      name: 'v1',
+      served: true,
+      storage: true,
+      subresources: { status: {} },
+    });
+    expect(structuralFaults(schema)).toEqual([]);
+  });
+
+  test.each(definitions.filter(({ kind }) => kind.endsWith('Channel')))(
+    'of $kind tells Knative that it is a channel',
+    ({ definition }) => {
+      expect(definition.metadata.labels).toMatchObject({
+        'messaging.knative.dev/subscribable': 'true',
+        'duck.knative.dev/addressable': 'true',
+      });
+      expect(definition.spec.names.categories).toContain('channel');
+    },
+  );
+});
+
+describe('docs/resources.md', () => {
+  const text = readFileSync(new URL('../../docs/resources.md', import.meta.url), 'utf8');
+
+  test.each(definitions)('names each field of $kind', ({ schema }) => {
+    const spec = schema.properties?.['spec'] ?? {};
+    expect(fieldsOf(spec).filter((field) => !text.includes(`\`${field}\``))).toEqual([]);
+  });
+
+  test('has a row for each annotation, with its values and its default in bold', () => {
+    const rows = text.split('\n').filter((line) => line.startsWith('| `knear.dev/'));
+    const expected = Object.entries(ANNOTATIONS).map(([key, { values, kinds }]) => {
+      const [first, ...others] = values;
+      const written = [`**\`${first}\`**`, ...others.map((value) => `\`${value}\``)].join(', ');
+      const isOfIngressOnly = !kinds.some((kind) => kind === 'Trigger');
+      const where = isOfIngressOnly
+        ? 'Broker, channels'
+        : 'Broker, channels, Trigger, Subscription';
+      return `| \`${key}\` | ${written} | ${where} |`;
+    });
+    expect(rows.map((row) => row.split('|').slice(0, 4).join('|') + '|')).toEqual(expected);
+  });
+});
+
+/** What Kubernetes refuses: a part without a type, or lookarounds and back-references (its patterns are RE2). */
+function structuralFaults(schema: Schema, path = ''): string[] {
+  const inner = [
+    ...Object.entries(schema.properties ?? {}),
+    ...(schema.items ? [['items', schema.items] as const] : []),
+    ...(schema.additionalProperties ? [['*', schema.additionalProperties] as const] : []),
+  ];
+  return [
+    ...(schema.type === undefined ? [`${path} has no type`] : []),
+    ...(/\(\?|\\[1-9]/.test(schema.pattern ?? '') ? [`${path} has a pattern beyond RE2`] : []),
+    ...(schema.properties && schema.additionalProperties ? [`${path} has both`] : []),
+    ...inner.flatMap(([name, each]) => structuralFaults(each, `${path}.${name}`)),
+  ];
+}
+
+function fieldsOf(schema: Schema): string[] {
+  const own = Object.entries(schema.properties ?? {});
+  return [
+    ...own.flatMap(([name, inner]) => [name, ...fieldsOf(inner)]),
+    ...(schema.items ? fieldsOf(schema.items) : []),
+  ];
+}

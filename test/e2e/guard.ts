@@ -1,0 +1,33 @@
+/**
+ * What must not outlive the tests, even if they are killed themselves: a small shell that waits at a pipe which only we
+ * hold. When the pipe breaks, we are gone, and it clears up after us.
+ */
+import { spawn } from 'node:child_process';
+
+export interface Guard {
+  /** There is nothing left to clear up. */
+  dismiss(): void;
+}
+
+export interface Guarded {
+  /** A process of ours. */
+  readonly pid?: number;
+  /** A file system that we mounted. */
+  readonly mount?: string;
+  /** A folder of ours. */
+  readonly folder?: string;
+}
+
+const CLEAR_UP = `
+  while read -r _; do :; done
+  [ -z "$1" ] || kill -9 "$1" 2> /dev/null
+  [ -z "$2" ] || umount -l "$2" 2> /dev/null
+  [ -z "$3" ] || rm -rf "$3"
+`;
+
+export function guard({ pid, mount = '', folder = '' }: Guarded): Guard {
+  const args = ['-c', CLEAR_UP, 'guard', pid === undefined ? '' : String(pid), mount, folder];
+  // A group of its own: Ctrl-C in a terminal must not end it before it has done its work.
+  const shell = spawn('sh', args, { stdio: ['pipe', 'ignore', 'ignore'], detached: true });
+  return { dismiss: () => void shell.kill('SIGKILL') };
+}

@@ -1,0 +1,92 @@
+/**
+ * Bugs planted on purpose, one at a time, to see that the simulation finds each: a check that never fails proves nothing.
+ * A mutant is a change to the text of a copy of the sources; the sources themselves know nothing of it.
+ */
+import { execFile } from 'node:child_process';
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+
+export interface Mutant {
+  readonly name: string;
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+}
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: 'a settle whose output is only in memory counts towards the 202',
+    file: 'broker/log/grouped-log.ts',
+    find: 'whenAllSafe(events, {\n        safe: () => {',
+    replace: 'whenAllSafe([], {\n        safe: () => {',
+  },
+  {
+    name: 'a record with a pending Work or parked entry is left out',
+    file: 'broker/log/group.ts',
+    find: 'entry.rows.size > 0 ||',
+    replace: "[...entry.rows.values()].some(({ kind }) => kind === 'ready') ||",
+  },
+  {
+    name: 'two settles of one lease both lower the references',
+    file: 'broker/log/grouped-log.ts',
+    find: "if (row.state !== 'open' && row.state !== 'ready') return Promise.resolve();",
+    replace:
+      "if (row.state === 'settled' && row.content) this.#open.refer(row.position, -1, row.content);\n" +
+      "    if (row.state !== 'open' && row.state !== 'ready') return Promise.resolve();",
+  },
+  {
+    name: 'a reader that has not reached the newest position says caught up',
+    file: 'broker/log/egress-queue.ts',
+    find: 'return this.#cursor >= this.#highest;',
+    replace: 'return this.#window.length === 0;',
+  },
+  {
+    name: 'a reader offers a position whose settle is in memory',
+    file: 'broker/log/egress-queue.ts',
+    find: 'if (this.#rows.has(position)) continue;',
+    replace:
+      "const known = this.#rows.get(position);\n        if (known && known.state !== 'settled') continue;\n" +
+      '        this.#rows.delete(position);',
+  },
+  {
+    name: 'a slot is leaked when the lease ran out while waiting for it',
+    file: 'dispatcher/dispatch.ts',
+    find: '      slots.give();\n',
+    replace: '',
+  },
+];
+
+/** The first seed that finds the mutant, or `undefined` when none up to `seedMax` does. */
+export async function seedThatFinds(mutant: Mutant, seedMax: number): Promise<number | undefined> {
+  const root = path.join(import.meta.dirname, '../..');
+  const folder = path.join(root, '.cache/mutants', `${process.pid}-${MUTANTS.indexOf(mutant)}`);
+  await mkdir(folder, { recursive: true });
+  try {
+    for (const part of ['core', 'broker/log', 'dispatcher', 'test/sim']) {
+      await cp(path.join(root, part), path.join(folder, part), { recursive: true });
+    }
+    const file = path.join(folder, mutant.file);
+    const source = await readFile(file, 'utf8');
+    if (source.split(mutant.find).length !== 2) {
+      throw new Error(`the text to change stands not once in ${mutant.file}: ${mutant.find}`);
+    }
+    await writeFile(
+      file,
+      source.replace(mutant.find, () => mutant.replace),
+    );
+    return await firstFailure(folder, seedMax);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function firstFailure(folder: string, seedMax: number): Promise<number | undefined> {
+  const program = path.join(folder, 'test/sim/run.ts');
+  const args = [program, '--seeds', `1-${seedMax}`, '--until-failure'];
+  return new Promise((resolve) => {
+    execFile(process.execPath, args, { timeout: 120_000 }, (_error, stdout) => {
+      const seed = /^seed (\d+):/m.exec(stdout)?.[1];
+      resolve(seed === undefined ? undefined : Number(seed));
+    });
+  });
+}

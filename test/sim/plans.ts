@@ -1,0 +1,39 @@
+/** Which kinds of trouble a seed brings: seeds take turns, so that each plan is met by every tenth seed or so. */
+import { NO_FAULTS } from './faults.ts';
+import type { Faults } from './faults.ts';
+import type { RunOptions } from './world.ts';
+
+const UNRULY: Partial<Faults> = {
+  rejects: 0.15,
+  resets: 0.05,
+  hangs: 0.03,
+  nonsense: 0.03,
+  slow: 0.1,
+};
+
+const PLANS: readonly (Partial<Faults> & { readonly rogues?: number })[] = [
+  // Calm: nothing but load, so every delivery must end exactly once.
+  {},
+  { slow: 0.3, commitMaxMs: 20 },
+  UNRULY,
+  { ...UNRULY, edits: 0.5 },
+  { kills: 0.15, commitMaxMs: 10 },
+  { ...UNRULY, kills: 0.1, commitMaxMs: 10 },
+  { ...UNRULY, commitFails: 0.05 },
+  { rogues: 2, slow: 0.05 },
+  { ...UNRULY, freezes: 0.05, jumps: 0.1 },
+  {
+    ...UNRULY,
+    kills: 0.05,
+    freezes: 0.03,
+    jumps: 0.05,
+    edits: 0.3,
+    commitFails: 0.01,
+    rogues: 0.5,
+  },
+];
+
+export function planOf(seed: number): RunOptions {
+  const { rogues = 0, ...faults } = PLANS[seed % PLANS.length] ?? {};
+  return { seed, faults: { ...NO_FAULTS, ...faults }, producers: 1 + (seed % 4), rogues };
+}

@@ -1,0 +1,39 @@
+/**
+ * The simulator by hand: `node test/sim/run.ts --seeds 1-1000` runs them all and prints one line a failure;
+ * `node test/sim/run.ts --seeds 17` repeats one and tells more. `--until-failure` stops at the first.
+ */
+import { parseArgs } from 'node:util';
+
+import { planOf } from './plans.ts';
+import { runWorld } from './world.ts';
+
+const { values } = parseArgs({
+  options: {
+    seeds: { type: 'string', default: '1-200' },
+    'until-failure': { type: 'boolean', default: false },
+  },
+});
+const [first = 1, last = first] = values.seeds.split('-').map(Number);
+const isSingle = first === last;
+const totals = { seeds: 0, accepted: 0, kills: 0, duplicates: 0, leftOut: 0, failedCommits: 0 };
+let failures = 0;
+
+for (let seed = first; seed <= last; seed += 1) {
+  try {
+    const result = await runWorld(planOf(seed));
+    totals.seeds += 1;
+    totals.accepted += result.accepted;
+    totals.kills += result.kills;
+    totals.duplicates += result.duplicates;
+    totals.leftOut += result.leftOut;
+    totals.failedCommits += result.failedCommits;
+    if (isSingle) console.log(result);
+  } catch (error) {
+    failures += 1;
+    const { message, stack } = error instanceof Error ? error : new Error(String(error));
+    console.log(`seed ${seed}: ${isSingle ? stack : message}`);
+    if (values['until-failure']) break;
+  }
+}
+console.log(JSON.stringify({ ...totals, failures }));
+process.exitCode = failures > 0 ? 1 : 0;
