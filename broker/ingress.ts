@@ -19,7 +19,6 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { codeOf, KnearError } from '../core/errors.ts';
-import type { CloudEvent } from '../core/event.ts';
 import { eventSizeBytes } from '../core/event.ts';
 import type { EventLog } from '../core/ports/event-log.ts';
 import type { Observer } from '../core/ports/observer.ts';

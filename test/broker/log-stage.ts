@@ -20,6 +20,7 @@ export const WIDE: LogLimits = {
   reserveBytes: 0,
   parkedMax: 1_000,
   parkedBytesMax: 1e9,
+  windowMax: 256,
   parkedAgeMs: 7 * 24 * 3_600_000,
 };
 

@@ -22,7 +22,6 @@ const CLEAR_UP = `
   while read -r _; do :; done
   [ -z "$1" ] || kill -9 "$1" 2> /dev/null
   [ -z "$2" ] || umount -l "$2" 2> /dev/null
-  [ -z "$3" ] || rm -rf "$3"
 `;
 
 export function guard({ pid, mount = '', folder = '' }: Guarded): Guard {

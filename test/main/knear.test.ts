@@ -131,7 +131,7 @@ describe('serve', () => {
     ['anything else is a fault of ours: 70', new TypeError('x is not a function'), '', 70],
     ['even when nothing was thrown', undefined, '', 70],
   ])('when it cannot start, %s', async (_name, error, line, code) => {
-    const serve = () => Promise.reject(error as Error);
+    const serve = () => Promise.reject(error);
     expect(await run(args(), { ...world.terminal, serve })).toBe(code);
     expect(world.complained).toBe(line);
     expect(world.logged.includes('this is a fault of knear')).toBe(code === 70);
@@ -228,12 +228,12 @@ class FakeTerminal {
       return Promise.resolve();
     },
   };
-  readonly #started = Promise.withResolvers<void>();
-  readonly #stop = Promise.withResolvers<void>();
-  readonly started = this.#started.promise;
+  readonly #started = gate();
+  readonly #stop = gate();
+  readonly started = this.#started.opened;
 
   stop(): void {
-    this.#stop.resolve();
+    this.#stop.open();
   }
 
   readonly terminal: Terminal = {
@@ -249,11 +249,19 @@ class FakeTerminal {
     serve: (settings) => {
       this.settings = settings;
       this.events.push('serve');
-      this.#started.resolve();
+      this.#started.open();
       return Promise.resolve(this.running);
     },
-    stopAsked: () => this.#stop.promise,
+    stopAsked: () => this.#stop.opened,
   };
+}
+
+function gate(): { open: () => void; opened: Promise<void> } {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { open, opened };
 }
 
 interface Ended {

@@ -25,13 +25,14 @@ afterEach(async () => {
 
 const PLATFORM_NODE = `node-${process.platform}-${process.arch}/bin/node`;
 
-/** Tells how it was started, then waits to be stopped where that is wanted. */
+/** Tells how it was started; with `wait`, it goes on until it is stopped. */
 const PROGRAM = `
   export function main() {
+    if (process.argv[2] === 'wait') {
+      const timer = setInterval(() => {}, 1000);
+      process.on('SIGTERM', () => { console.log('stopped'); clearInterval(timer); process.exitCode = 7; });
+    }
     console.log(JSON.stringify({ args: process.argv.slice(2), node: process.execPath }));
-    if (process.argv[2] !== 'wait') return;
-    const timer = setInterval(() => {}, 1000);
-    process.on('SIGTERM', () => { console.log('stopped'); clearInterval(timer); process.exitCode = 7; });
   }
 `;
 
