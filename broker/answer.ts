@@ -58,7 +58,7 @@ export function problemOf(code: ErrorCode, detail?: string): Problem {
   return { type, title, status, ...(detail && { detail }), code };
 }
 
-/** A problem that has no code of ours: broken HTTP, or a bug here. */
+/** A problem that has no code of ours: broken HTTP. */
 export function plainProblem(status: number): Problem {
   return { type: 'about:blank', title: STATUS_CODES[status] ?? 'Error', status };
 }

@@ -11,7 +11,7 @@
  *   no upload (rule K15). Source of the order: knative/eventing, the Broker's ingress; an invalid event to an unknown
  *   Broker is 400, not 404.
  * - I2 2xx is only answered after the log has resolved the append.
- * - I3 No answer shows the inside: a failure without a code is logged here and is a bare 500 outside.
+ * - I3 No answer shows the inside: a failure without a code is logged here and is KNEAR_INTERNAL outside.
  * - I4 Everything that waits is bounded: requests in flight by count, their bodies by bytes and time, closing by time.
  * - I5 Bytes that follow a whole request and are no request do not harm it: it is answered, then the connection ends.
  */
@@ -277,7 +277,7 @@ class Door {
     if (code === undefined) {
       // I3
       logger.error({ err: error }, 'the door failed on a request; this is a bug, please report it');
-      return this.#answer(visit, problemAnswer(plainProblem(500)));
+      return this.#answer(visit, problemAnswer(problemOf('KNEAR_INTERNAL')));
     }
     // Whatever has one of our codes was made as a KnearError, even if in another realm.
     const { message, retryAfterMs } = error as KnearError;

@@ -49,6 +49,8 @@ export const ERRORS = {
   KNEAR_OVERLOADED: { status: 429, retryable: true, title: 'Too many requests are being read' },
   KNEAR_DRAINING: { status: 503, retryable: true, title: 'This instance is shutting down' },
 
+  KNEAR_INTERNAL: { status: 500, retryable: true, title: 'Something failed inside knear' },
+
   // The log.
   KNEAR_LOG_FULL: { status: 503, retryable: true, title: 'The event log is full' },
   KNEAR_QUOTA: {
@@ -93,6 +95,7 @@ export const ERRORS = {
     retryable: true,
     title: 'The resource folder cannot be read',
   },
+  KNEAR_USAGE: { status: 400, retryable: false, title: 'The command line cannot be understood' },
   KNEAR_SETTING_UNKNOWN: { status: 400, retryable: false, title: 'No such setting' },
   KNEAR_SETTING_INVALID: {
     status: 400,

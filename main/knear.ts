@@ -198,8 +198,7 @@ function explainUsage(error: CommanderError, complain: Terminal['complain']): nu
   if (error.exitCode === 0) return 0;
   // Without a command, commander has shown the help.
   if (error.code === 'commander.help') return EXIT_USAGE;
-  const isUnknown = /unknown(Option|Command)/.test(error.code);
-  const code = isUnknown ? 'KNEAR_SETTING_UNKNOWN' : 'KNEAR_SETTING_INVALID';
+  const code = error.code.endsWith('unknownOption') ? 'KNEAR_SETTING_UNKNOWN' : 'KNEAR_USAGE';
   complain(`${code}: ${oneLine(error.message.replace(/^error: /, ''))}\n`);
   return EXIT_USAGE;
 }

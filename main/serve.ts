@@ -110,7 +110,6 @@ async function open(
     busy.stop();
     return dispatcher.stop(settings.drainMs);
   });
-  dispatcher.apply(plan.topology);
 
   const door = await openIngress({
     host: settings.host,
@@ -124,6 +123,8 @@ async function open(
     mayRead: () => dispatcher.mayRead(),
   });
   opened.push(() => door.close());
+  plan.servedAt(door.url);
+  dispatcher.apply(plan.topology);
 
   const admin = await openAdmin({
     host: settings.adminHost,
@@ -159,12 +160,16 @@ class Plan {
     services: new Map(),
   };
   #match: Match = compileMatch(this.#topology);
+  #snapshot: Snapshot = { resources: [], problems: [] };
+  /** Where the door is, once it is open: a port of 0 becomes a number then. */
+  #baseUrl: string;
   #statuses: readonly ResourceStatus[] = [];
   #told = new Set<string>();
 
   constructor(settings: Settings, logger: Logger) {
     this.#settings = settings;
     this.#logger = logger;
+    this.#baseUrl = `http://${settings.host}:${settings.port}`;
   }
 
   get topology(): Topology {
@@ -177,13 +182,21 @@ class Plan {
 
   readonly match: Match = (ingressId, event) => this.#match(ingressId, event);
 
+  /** Brokers and Channels have this address in words and dead letters from now on. */
+  servedAt(url: string): void {
+    if (url === this.#baseUrl) return;
+    this.#baseUrl = url;
+    this.follow(this.#snapshot);
+  }
+
   follow(snapshot: Snapshot): void {
-    const { eventMaxBytes, attributesMaxBytes, deliverTimeoutMs, host, port } = this.#settings;
+    const { eventMaxBytes, attributesMaxBytes, deliverTimeoutMs } = this.#settings;
+    this.#snapshot = snapshot;
     this.#revision += 1;
     const { topology, statuses } = reconcile(snapshot, {
       revision: this.#revision,
       defaults: { eventMaxBytes, attributesMaxBytes, timeoutMs: deliverTimeoutMs },
-      baseUrl: `http://${host}:${port}`,
+      baseUrl: this.#baseUrl,
     });
     this.#topology = topology;
     this.#match = compileMatch(topology);

@@ -121,18 +121,20 @@ export interface SliceSpec {
   readonly namespace: string;
   readonly service: string;
   readonly port: number;
+  /** 127.0.0.1 unless said. */
+  readonly address?: string;
   readonly isReady?: boolean;
 }
 
-/** One endpoint at 127.0.0.1. */
+/** A slice with one endpoint. */
 export function endpointSlice(name: string, spec: SliceSpec): Manifest {
-  const { namespace, service: of, port, isReady = true } = spec;
+  const { namespace, service: of, port, address = '127.0.0.1', isReady = true } = spec;
   return {
     apiVersion: 'discovery.k8s.io/v1',
     kind: 'EndpointSlice',
     metadata: { name, namespace, labels: { 'kubernetes.io/service-name': of } },
     addressType: 'IPv4',
-    endpoints: [{ addresses: ['127.0.0.1'], conditions: { ready: isReady } }],
+    endpoints: [{ addresses: [address], conditions: { ready: isReady } }],
     ports: [{ name: 'http', port }],
   };
 }

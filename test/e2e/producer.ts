@@ -73,5 +73,8 @@ export async function send(
   attributes: Attributes,
   body: string | Uint8Array = '{"a":1}',
 ): Promise<Answered> {
-  return post(url, { headers: { ...binary(attributes), 'content-type': 'application/json' }, body });
+  return post(url, {
+    headers: { ...binary(attributes), 'content-type': 'application/json' },
+    body,
+  });
 }

@@ -13,7 +13,8 @@ import { Program, type ProgramOptions } from './program.ts';
 import { openSubscriber, type Subscriber } from './subscriber.ts';
 
 export interface Stage {
-  subscriber(): Promise<Subscriber>;
+  /** @param host another address of this machine than 127.0.0.1 */
+  subscriber(host?: string): Promise<Subscriber>;
   /** Writes the resources, starts the program, and resolves when it is ready. */
   start(resources: string, options?: Omit<ProgramOptions, 'folder'>): Promise<Program>;
   /** A program that is not started yet. */
@@ -49,8 +50,8 @@ export function openStage(): Stage {
   return {
     folder,
     program,
-    async subscriber() {
-      const opened = await openSubscriber();
+    async subscriber(host) {
+      const opened = await openSubscriber(host);
       closers.push(() => opened.close());
       return opened;
     },

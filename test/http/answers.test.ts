@@ -53,16 +53,17 @@ describe('a failed append', () => {
       'an error with a code that an object has by birth',
       Object.assign(new Error('secret'), { code: 'toString' }),
     ],
-  ])('with %s is a bare 500, and is logged (I3)', async (_name, failure) => {
+  ])('with %s shows nothing of it, and is logged (I3)', async (_name, failure) => {
     const { port, log, logged, happenings } = await openDoor();
     log.failWith(failure);
     const received = await send(port, EVENT);
     expect(received.status).toBe(500);
     expect(received.headers['content-type']).toBe('application/problem+json');
     expect(JSON.parse(received.body)).toEqual({
-      type: 'about:blank',
-      title: 'Internal Server Error',
+      type: 'urn:knear:error:KNEAR_INTERNAL',
+      title: 'Something failed inside knear',
       status: 500,
+      code: 'KNEAR_INTERNAL',
     });
     expect(logged).toMatchObject([{ level: 50, err: { message: failure.message } }]);
     expect(happenings).toEqual([]);

@@ -49,10 +49,10 @@ describe('the program', () => {
   });
 
   test.each([
-    ['an unknown command', ['serv'], /^KNEAR_SETTING_UNKNOWN: unknown command .*serve/],
+    ['an unknown command', ['serv'], /^KNEAR_USAGE: unknown command .*serve/],
     ['an unknown flag', ['serve', '--prot', '1'], /^KNEAR_SETTING_UNKNOWN: .*--prot.*--port/],
-    ['a flag without value', ['serve', '--port'], /^KNEAR_SETTING_INVALID: .*--port.*missing/],
-    ['a word too many', ['serve', 'resources'], /^KNEAR_SETTING_INVALID: .*resources/],
+    ['a flag without value', ['serve', '--port'], /^KNEAR_USAGE: .*--port.*missing/],
+    ['a word too many', ['serve', 'resources'], /^KNEAR_USAGE: .*resources/],
     ['a value out of range', ['serve', '--port', '99999'], /^KNEAR_SETTING_INVALID: --port 99999 /],
   ])('%s is one line with a code, and exit code 2', async (_name, args, line) => {
     const { code, stdout, stderr } = await knear(...args);

@@ -1,0 +1,204 @@
+/** What one attempt sends, and where. */
+import { describe, expect, test } from '@jest/globals';
+import type { CloudEvent } from '../../core/event.ts';
+import type { Egress, ServiceEndpoints, Target } from '../../core/topology.ts';
+import type { Call } from '../fakes/scripted-deliverer.ts';
+import { accepted, rejected, replied } from '../fakes/scripted-deliverer.ts';
+import {
+  at,
+  attributesOf,
+  eventOf,
+  OUTSIDE,
+  retries,
+  SINK,
+  SUBSCRIBER,
+  subscription,
+  trigger,
+} from './resources.ts';
+import { Stage } from './stage.ts';
+
+const SERVICE: Target = {
+  kind: 'service',
+  url: 'http://orders.shop.svc.cluster.local/in?as=event',
+  service: 'shop/orders',
+  port: 80,
+};
+
+async function callsOf(
+  egress: Egress,
+  options: {
+    event?: CloudEvent;
+    services?: Record<string, ServiceEndpoints>;
+    script?: (stage: Stage) => void;
+  } = {},
+): Promise<Call[]> {
+  const { event = eventOf('e1'), services = {}, script } = options;
+  const stage = new Stage({ egresses: [egress], services });
+  script?.(stage);
+  await stage.produce(egress.ingressId, event);
+  await stage.pass(1_000);
+  return stage.deliverer.calls;
+}
+
+describe('the request to a subscriber', () => {
+  test('carries the namespace of its Trigger, its time limit and its format, and asks for a reply', async () => {
+    const egress = trigger({ namespace: 'billing', timeoutMs: 4_321, format: 'json' });
+    expect(await callsOf(egress)).toEqual([
+      expect.objectContaining({
+        url: SUBSCRIBER,
+        namespace: 'billing',
+        timeoutMs: 4_321,
+        format: 'json',
+        wantsReply: true,
+      }),
+    ]);
+  });
+
+  test('asks for a reply even where none has anywhere to go', async () => {
+    expect(await callsOf(subscription())).toEqual([expect.objectContaining({ wantsReply: true })]);
+  });
+
+  test('of a Trigger has the time of arrival, and not the hops that are left', async () => {
+    const event = eventOf('e1', {
+      attributes: { knativebrokerttl: 7, extension: 'x', count: 3, flag: true },
+      headers: { 'x-request-id': 'r-1' },
+      data: 'as it came',
+    });
+    const [call] = await callsOf(trigger(), { event });
+    expect(attributesOf(call?.event ?? eventOf('none'))).toEqual({
+      specversion: '1.0',
+      id: 'e1',
+      source: '/shop',
+      type: 'order',
+      extension: 'x',
+      count: 3,
+      flag: true,
+      knativearrivaltime: '2026-01-01T00:00:00.000Z',
+    });
+    expect(call?.event.headers.get('x-request-id')).toBe('r-1');
+    expect(call?.event.data).toBe(event.data);
+  });
+
+  test('of a Subscription has the event untouched, hops included', async () => {
+    const event = eventOf('e1', { attributes: { knativebrokerttl: 7 } });
+    const [call] = await callsOf(subscription(), { event });
+    expect(call?.event).toEqual(event);
+  });
+});
+
+describe('the request to a dead letter sink', () => {
+  test('asks for no reply, and has the rest in common with the others', async () => {
+    const egress = trigger({
+      namespace: 'billing',
+      timeoutMs: 4_321,
+      format: 'json',
+      deadLetter: at(SINK),
+    });
+    const script = (stage: Stage) => stage.deliverer.script(SUBSCRIBER, rejected(400));
+    const [, call] = await callsOf(egress, { script });
+    expect(call).toMatchObject({
+      url: SINK,
+      namespace: 'billing',
+      timeoutMs: 4_321,
+      format: 'json',
+      wantsReply: false,
+    });
+    expect(call?.event.attributes.has('knativebrokerttl')).toBe(false);
+  });
+});
+
+describe('the request to a reply address', () => {
+  test('carries the reply with the headers that the subscriber passes on', async () => {
+    const reply = eventOf('r1', { headers: { 'knative-note': 'mine' }, data: 'answer' });
+    const egress = subscription({ namespace: 'billing', reply: at(OUTSIDE) });
+    const script = (stage: Stage) => stage.deliverer.script(SUBSCRIBER, replied(reply));
+    const [, call] = await callsOf(egress, { script });
+    expect(call).toMatchObject({ url: OUTSIDE, namespace: 'billing' });
+    expect(call?.event).toEqual(reply);
+  });
+});
+
+describe('a Service', () => {
+  const endpoint = (address: string, isReady = true) => ({
+    address,
+    isReady,
+    ports: { 80: 8080 },
+  });
+  const calledAt = (calls: Call[]) => calls.map(({ url, host }) => [url, host]);
+  const HOST = 'orders.shop.svc.cluster.local';
+
+  test('is called at its endpoints in turn, in the name of the Service', async () => {
+    const egress = trigger({ subscriber: SERVICE, retry: retries(3) });
+    const endpoints = [endpoint('10.0.0.1'), endpoint('fd00::2'), endpoint('10.0.0.3')];
+    const urls = ['http://10.0.0.1:8080', 'http://[fd00::2]:8080', 'http://10.0.0.3:8080'];
+    const script = (stage: Stage) => {
+      for (const url of urls) stage.deliverer.script(`${url}/in?as=event`, rejected(500));
+    };
+    const calls = await callsOf(egress, { services: { 'shop/orders': { endpoints } }, script });
+    expect(calls.map(({ host }) => host)).toEqual([HOST, HOST, HOST, HOST]);
+    const called = calls.map(({ url }) => url.replace('/in?as=event', ''));
+    expect(called.slice(0, 3).sort()).toEqual([...urls].sort());
+    expect(called[3]).toBe(called[0]);
+  });
+
+  test('events take turns, too', async () => {
+    const stage = new Stage({
+      egresses: [trigger({ subscriber: SERVICE })],
+      services: { 'shop/orders': { endpoints: [endpoint('10.0.0.1'), endpoint('10.0.0.2')] } },
+    });
+    for (let index = 0; index < 10; index += 1) {
+      await stage.produce('orders', eventOf(`e${index}`));
+    }
+    expect(stage.deliverer.callsTo('http://10.0.0.1:8080/in?as=event')).toHaveLength(5);
+    expect(stage.deliverer.callsTo('http://10.0.0.2:8080/in?as=event')).toHaveLength(5);
+  });
+
+  test('is not called at endpoints that are not ready', async () => {
+    const endpoints = [endpoint('10.0.0.1', false), endpoint('10.0.0.2')];
+    const egress = trigger({ subscriber: SERVICE, retry: retries(1) });
+    const script = (stage: Stage) =>
+      stage.deliverer.script('http://10.0.0.2:8080/in?as=event', rejected(500), accepted);
+    const calls = await callsOf(egress, { services: { 'shop/orders': { endpoints } }, script });
+    expect(calledAt(calls)).toEqual([
+      ['http://10.0.0.2:8080/in?as=event', HOST],
+      ['http://10.0.0.2:8080/in?as=event', HOST],
+    ]);
+  });
+
+  test('fails under its own name, whichever endpoint was called', async () => {
+    const stage = new Stage({
+      egresses: [trigger({ subscriber: SERVICE })],
+      services: { 'shop/orders': { endpoints: [endpoint('10.0.0.1')] } },
+    });
+    stage.deliverer.script('http://10.0.0.1:8080/in?as=event', rejected(400));
+    await stage.produce('orders', eventOf('e1'));
+    expect(stage.trail()[0]).toBe(`deliver 1 ${SERVICE.url} 400 KNEAR_REJECTED`);
+    expect(stage.log.parked('egress', { limit: 1 })[0]?.failure.dest).toBe(SERVICE.url);
+  });
+
+  test('is looked up at each attempt', async () => {
+    const stage = new Stage({
+      egresses: [
+        trigger({ subscriber: SERVICE, retry: retries(1, { backoff: 'linear', delayMs: 500 }) }),
+      ],
+      services: { 'shop/orders': { endpoints: [endpoint('10.0.0.1')] } },
+    });
+    stage.deliverer.script('http://10.0.0.1:8080/in?as=event', rejected(500));
+    await stage.produce('orders', eventOf('e1'));
+    stage.apply({ services: { 'shop/orders': { endpoints: [endpoint('10.0.0.9')] } } });
+    await stage.pass(500);
+    expect(stage.deliverer.calls.at(-1)?.url).toBe('http://10.0.0.9:8080/in?as=event');
+  });
+
+  test.each([
+    { name: 'nothing is known', services: {} },
+    { name: 'there is no endpoint', services: { 'shop/orders': { endpoints: [] } } },
+    {
+      name: 'no endpoint is ready',
+      services: { 'shop/orders': { endpoints: [endpoint('10.0.0.1', false)] } },
+    },
+  ])('of which $name is called by its own address', async ({ services }) => {
+    const calls = await callsOf(trigger({ subscriber: SERVICE }), { services });
+    expect(calledAt(calls)).toEqual([[SERVICE.url, undefined]]);
+  });
+});
