@@ -50,6 +50,12 @@ interface NextIds {
   readonly ingress: number;
 }
 
+export interface AccountsOptions {
+  readonly limits: LogLimits;
+  readonly store: LogStore;
+  readonly context: QueueContext;
+}
+
 export class Accounts {
   readonly #limits: LogLimits;
   readonly #store: LogStore;
@@ -61,14 +67,20 @@ export class Accounts {
   #next: NextIds = { position: 1, egress: 1, ingress: 1 };
   #bytes = 0;
 
-  constructor(options: { limits: LogLimits; store: LogStore; context: QueueContext }) {
+  /** Starts from what an earlier process left. @throws KNEAR_LOG_FORMAT */
+  static recover(options: AccountsOptions): Accounts {
+    const accounts = new Accounts(options);
+    accounts.#recover();
+    return accounts;
+  }
+
+  private constructor(options: AccountsOptions) {
     this.#limits = options.limits;
     this.#store = options.store;
     this.#context = options.context;
   }
 
-  /** What an earlier process left. @throws KNEAR_LOG_FORMAT */
-  recover(): void {
+  #recover(): void {
     const next = this.#store.get('info', NEXT_IDS_KEY);
     if (next) this.#next = decodeJson<NextIds>(next);
     const all = { from: numberKey(0), to: numberKey(NUMBER_MAX), limit: NUMBER_MAX };

@@ -96,6 +96,11 @@ export class Group {
     return this.#hasUrgentChange ? 0 : this.#flushByMs;
   }
 
+  /** Work or a parked entry came to one of its records: nothing is gained by waiting. */
+  hurry(): void {
+    this.#hasUrgentChange = true;
+  }
+
   add(entry: Entry): void {
     this.#entries.push(entry);
     this.#flushByMs = Math.min(this.#flushByMs, entry.flushByMs);

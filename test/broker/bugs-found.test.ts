@@ -175,16 +175,19 @@ describe('smaller', () => {
     expect(again.value).not.toEqual(appended.value);
   });
 
-  test.each([0, 1, 2, 3, 4])('B9 pull does not end empty when a commit fails %i microtasks before', async (ticks) => {
-    const stage = openStage();
-    const pulled = fateOf(stage.log.pull('a', 1, { signal: new AbortController().signal }));
-    await stage.occupy();
-    stage.store.fail();
-    for (let tick = 0; tick < ticks; tick += 1) await Promise.resolve();
-    stage.log.append(INGRESS, [eventTo('a')]).catch(() => undefined);
-    await stage.calm();
-    expect(pulled).not.toMatchObject({ value: [] });
-  });
+  test.each([0, 1, 2, 3, 4])(
+    'B9 pull does not end empty when a commit fails %i microtasks before',
+    async (ticks) => {
+      const stage = openStage();
+      const pulled = fateOf(stage.log.pull('a', 1, { signal: new AbortController().signal }));
+      await stage.occupy();
+      stage.store.fail();
+      for (let tick = 0; tick < ticks; tick += 1) await Promise.resolve();
+      stage.log.append(INGRESS, [eventTo('a')]).catch(() => undefined);
+      await stage.calm();
+      expect(pulled).not.toMatchObject({ value: [] });
+    },
+  );
 
   test('B10 the parking bound holds for entries that were parked together', async () => {
     const stage = openStage({ limits: { parkedMax: 2 } });

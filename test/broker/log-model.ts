@@ -70,8 +70,10 @@ export class Model {
       one.isDropped = true;
       this.live.delete(one);
     }
-    // Settled but still on disk: its settle may be undone, the drop is not.
-    for (const one of this.durable) if (one.egressId === egressId) one.isDropped = true;
+    // Settled, but on disk or on its way there: the settle may be undone, the drop is not.
+    for (const one of [...this.durable, ...(this.#sealed ?? [])]) {
+      if (one.egressId === egressId) one.isDropped = true;
+    }
     return dropped.length;
   }
 
@@ -114,7 +116,13 @@ export class Model {
 
 /** L2: durable, or settled by a settle that counts. What was dropped is owed to nobody. */
 export function isSafe(one: Token): boolean {
-  return one.wasDurable || one.isDropped || (one.outputs?.every(isSafe) ?? false);
+  return one.isDropped || one.wasDurable || (one.outputs?.every(isSafe) ?? false);
+}
+
+/** The same without help of a drop, which may take its time: then the answer is due at once. */
+export function isAnswerDue(one: Token): boolean {
+  if (one.isDropped) return false;
+  return one.wasDurable || (one.outputs?.every(isAnswerDue) ?? false);
 }
 
 /** What tables and tokens are compared by. */

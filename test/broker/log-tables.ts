@@ -85,34 +85,29 @@ function ownedReferences(store: LogStore): Map<number, string[]> {
   return owned;
 }
 
-/** Each Work row is either ready or timed, and nothing else is. */
+/** Each Work row is either ready or timed, and nothing else is. Timers of a dropped egress may go first. */
 function faultsOfTimers(store: LogStore): string[] {
-  const name = (egress: number, position: number) => `egress ${egress} at ${position}`;
-  const nameOf = ({ key }: StoredRow) => name(key.readUInt32BE(), rowKeyPosition(key));
-  const work = rowsOf(store, 'work').map(nameOf);
-  const readyWork = rowsOf(store, 'ready')
-    .filter(({ value }) => value[0] === 1)
-    .map(nameOf);
-  const timed = rowsOf(store, 'timer').map(({ key }) => {
-    const { egress, position } = parseTimerKey(key);
-    return name(egress, position);
-  });
-  const waiting = [...readyWork, ...timed];
-  const plain = rowsOf(store, 'ready')
-    .filter(({ value }) => value[0] === 0)
-    .map(nameOf);
+  const accounts = egressAccounts(store);
+  const placesIn = (table: Table, isWanted: (row: StoredRow) => boolean = () => true) =>
+    rowsOf(store, table)
+      .filter(isWanted)
+      .map(({ key }) => (table === 'timer' ? parseTimerKey(key) : parseRowKey(key)))
+      .filter(({ egress }) => !accounts.get(egress)?.isGone)
+      .map(({ egress, position }) => `egress ${egress} at ${position}`);
+  const work = placesIn('work');
+  const plain = placesIn('ready', ({ value }) => value[0] === 0);
+  const waiting = [...placesIn('ready', ({ value }) => value[0] === 1), ...placesIn('timer')];
+  const isTwice = (one: string, index: number) => waiting.indexOf(one) !== index;
   return [
-    ...work
-      .filter((one) => !waiting.includes(one))
-      .map((one) => `Work of ${one} is neither ready nor timed`),
-    ...waiting
-      .filter((one) => !work.includes(one))
-      .map((one) => `${one} waits for Work that is missing`),
-    ...waiting
-      .filter((one, index) => waiting.indexOf(one) !== index)
-      .map((one) => `${one} waits twice`),
+    ...work.filter((one) => !waiting.includes(one)).map((one) => `Work of ${one} never comes`),
+    ...waiting.filter((one) => !work.includes(one)).map((one) => `${one} waits without its Work`),
+    ...waiting.filter(isTwice).map((one) => `${one} waits twice`),
     ...plain.filter((one) => work.includes(one)).map((one) => `${one} is plain and Work`),
   ];
+}
+
+function parseRowKey(key: Buffer): { egress: number; position: number } {
+  return { egress: key.readUInt32BE(), position: rowKeyPosition(key) };
 }
 
 interface EgressCounts {

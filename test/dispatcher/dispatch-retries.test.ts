@@ -43,7 +43,7 @@ describe('backoff', () => {
       name: 'none: at once',
       retry: retries(3),
       atMs: [0, 0, 0, 0],
-      where: Array(3).fill('memory'),
+      where: Array<string>(3).fill('memory'),
     },
     {
       name: 'exponential: d, 2d, 4d',
@@ -74,7 +74,7 @@ describe('backoff', () => {
       retry: exponential(4, 400),
       backoffMaxMs: 700,
       atMs: [0, 400, 1_100, 1_800, 2_500],
-      where: Array(4).fill('memory'),
+      where: Array<string>(4).fill('memory'),
     },
     {
       name: 'hours are waited for in the log',

@@ -44,7 +44,7 @@ export interface Subscriber {
   readonly port: number;
   /** Everything, in the order of arrival. */
   readonly received: readonly Received[];
-  /** What came to a path. */
+  /** What came to a path; grows with what comes. */
   at(path: string): readonly Received[];
   /** From now on, answers on this path as the script says; 202 on paths without one. */
   on(path: string, script: Script): void;
@@ -80,10 +80,15 @@ export async function openSubscriber(host = '127.0.0.1'): Promise<Subscriber> {
     seen.set(key, nth);
     const one = { path, headers, body, atMs: performance.now(), id, type, nth };
     received.push(one);
-    const onPath = byPath.get(path);
-    if (onPath) onPath.push(one);
-    else byPath.set(path, [one]);
+    at(path).push(one);
     return one;
+  }
+
+  /** The list of a path, which grows with what comes. */
+  function at(path: string): Received[] {
+    const known = byPath.get(path) ?? [];
+    byPath.set(path, known);
+    return known;
   }
 
   const server = createServer((request, response) => {
@@ -98,7 +103,7 @@ export async function openSubscriber(host = '127.0.0.1'): Promise<Subscriber> {
     url: `http://${host}:${String(port)}`,
     port,
     received,
-    at: (path) => byPath.get(path) ?? [],
+    at,
     on: (path, script) => void scripts.set(path, script),
     get inFlight() {
       return inFlight;

@@ -31,7 +31,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'broker/log/grouped-log.ts',
     find: "if (row.state !== 'open' && row.state !== 'ready') return Promise.resolve();",
     replace:
-      "if (row.state === 'settled' && row.content) this.#open.refer(row.position, -1, row.content);\n" +
+      "if (row.state === 'settled' && row.content) this.#committer.open.refer(row.position, -1, row.content);\n" +
       "    if (row.state !== 'open' && row.state !== 'ready') return Promise.resolve();",
   },
   {
