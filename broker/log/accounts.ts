@@ -89,8 +89,12 @@ export class Accounts {
       this.#addIngress({ id, number: key.readUInt32BE(0), durableBytes: bytes });
     }
     for (const { key, value } of this.#store.range('egress', all)) {
-      const { id, ...counts } = decodeJson<Counts & { id: string }>(value);
+      const { id, isGone, ...counts } = decodeJson<Counts & { id: string; isGone?: true }>(value);
       const queue = this.#addQueue(id, key.readUInt32BE(0), counts.ready > 0 ? 0 : undefined);
+      if (isGone) {
+        this.release(queue);
+        continue;
+      }
       queue.durableCounts = counts;
       Object.assign(queue.counts, counts);
     }
@@ -126,12 +130,23 @@ export class Accounts {
     return this.#addQueue(id, number);
   }
 
-  /** The name is free for another queue from now on; the number stays known until `forgetNumber`. */
-  releaseName(queue: EgressQueue): void {
-    this.#queues.delete(queue.id);
+  /**
+   * The queue is closed for good, and its name free for another one; its number stays known until `forget`. What it has
+   * on disk is not counted any more, hence its row says that it is gone: a crash in between must not revive it.
+   */
+  release(queue: EgressQueue): Change {
+    queue.close();
+    if (this.#queues.get(queue.id) === queue) this.#queues.delete(queue.id);
+    const value = encodeJson({ id: queue.id, isGone: true });
+    return { table: 'egress', key: numberKey(queue.number), value };
   }
 
-  forgetNumber(queue: EgressQueue): void {
+  /** Queues that are closed and not yet forgotten. */
+  gone(): EgressQueue[] {
+    return [...this.#queuesByNumber.values()].filter(({ isClosed }) => isClosed);
+  }
+
+  forget(queue: EgressQueue): void {
     this.#queuesByNumber.delete(queue.number);
   }
 

@@ -89,6 +89,8 @@ export class GroupedLog implements EventLog {
     const log = new GroupedLog(options);
     log.#timers.check();
     log.#dropOldParked();
+    // Best effort: rows that cannot be read now are found again at the next start.
+    for (const queue of log.#accounts.gone()) log.#dropRows(queue).catch(() => undefined);
     return log;
   }
 
@@ -193,16 +195,13 @@ export class GroupedLog implements EventLog {
     const queue = this.#accounts.findQueue(egressId);
     if (!queue) return 0;
     // The identity is free from here on: a resource of this name that comes now starts anew.
-    this.#accounts.releaseName(queue);
     const { ready, delayed, parked } = queue.counts;
     for (const row of queue.rows()) this.#leases.end(row);
-    queue.close();
+    this.#committer.open.change(this.#accounts.release(queue));
     for (const entry of this.#committer.open.entries) {
       if (entry.rows.delete(queue)) entry.countSettle();
     }
-    do await this.#committer.whenIdle();
-    while (!this.#isClosed && this.#dropBatch(queue));
-    this.#accounts.forgetNumber(queue);
+    await this.#dropRows(queue);
     const count = ready + delayed + parked;
     if (count > 0) {
       const end = 'gone';
@@ -392,9 +391,11 @@ export class GroupedLog implements EventLog {
     });
   }
 
-  #dropBatch(queue: EgressQueue): boolean {
-    const { open: group } = this.#committer;
-    return dropBatch({ store: this.#store, records: this.#records, queue, group });
+  async #dropRows(queue: EgressQueue): Promise<void> {
+    const [store, records] = [this.#store, this.#records];
+    do await this.#committer.whenIdle();
+    while (!this.#isClosed && dropBatch({ store, records, queue, group: this.#committer.open }));
+    this.#accounts.forget(queue);
   }
 }
 
