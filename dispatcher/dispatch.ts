@@ -84,11 +84,9 @@ export async function dispatch(hold: Hold, context: DispatchContext): Promise<vo
     return;
   }
   const first = stageOf(hold, context.clock.monotonicMs());
+  const run = new Run(hold, context, { first, isOrdered: current.egress.order === 'key' });
   let stage: Stage | undefined = first;
-  if (delivery.lease > LEASES_WITHOUT_OUTCOME_MAX) {
-    stage = await new Run(hold, context, first).leaseLost(current.egress);
-  }
-  const run = new Run(hold, context, first);
+  if (delivery.lease > LEASES_WITHOUT_OUTCOME_MAX) stage = await run.leaseLost(current.egress);
   while (stage) stage = await run.step(stage);
 }
 
@@ -109,11 +107,13 @@ class Run {
   readonly #hold: Hold;
   readonly #context: DispatchContext;
   readonly #first: Stage;
+  readonly #isOrdered: boolean;
 
-  constructor(hold: Hold, context: DispatchContext, first: Stage) {
+  constructor(hold: Hold, context: DispatchContext, options: { first: Stage; isOrdered: boolean }) {
     this.#hold = hold;
     this.#context = context;
-    this.#first = first;
+    this.#first = options.first;
+    this.#isOrdered = options.isOrdered;
   }
 
   /** One attempt of the stage's phase. */
@@ -294,8 +294,7 @@ class Run {
     const dueAtMs = this.#context.clock.nowMs() + delayMs;
     await this.#hold.wait(delayMs);
     if (!this.#hold.isStopping) return next;
-    await this.#keep(next, dueAtMs);
-    return undefined;
+    return this.#giveBack(next, dueAtMs);
   }
 
   async #exhausted(egress: Egress, stage: Stage, failure: Failure): Next {
@@ -350,9 +349,11 @@ class Run {
   }
 
   /** Nothing more is tried here: back to the log, as it came or with what happened since. */
-  async #giveBack(stage: Stage): Next {
-    if (stage === this.#first) this.#hold.delivery.release();
-    else await this.#keep(stage, this.#context.clock.nowMs());
+  async #giveBack(stage: Stage, dueAtMs = this.#context.clock.nowMs()): Next {
+    // An ordered event keeps its place, at the price of forgetting the attempts of this lease: as Work it would be
+    // offered when that is durable, and its successors at once.
+    if (stage === this.#first || this.#isOrdered) this.#hold.delivery.release();
+    else await this.#keep(stage, dueAtMs);
     return undefined;
   }
 

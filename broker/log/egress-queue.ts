@@ -225,7 +225,8 @@ export class EgressQueue {
     if (this.#cursor < durable) return;
     for (const entry of this.#context.entriesInMemory()) {
       if (!this.#hasSpace()) return;
-      if (entry.position <= this.#cursor || !entry.rows.has(this)) continue;
+      // Work and parked entries come by `restore`, when they are due, or not at all.
+      if (entry.position <= this.#cursor || entry.rows.get(this)?.kind !== 'ready') continue;
       if (!this.#rows.has(entry.position)) this.#takeIn(entry);
       this.#cursor = entry.position;
     }

@@ -18,11 +18,10 @@ test('one key has one request in flight, in the order of the log; keys and event
   const stage = new Stage({ egresses: [ordered()] });
   stage.deliverer.script(SUBSCRIBER, 'hang');
   await stage.produce('orders', of('a', 'a1'), of('a', 'a2'), of('b', 'b1'), eventOf('free'));
-  expect(callsOf(stage)).toEqual(['free', 'a1', 'b1']);
-  stage.deliverer.answer(accepted);
-  stage.deliverer.answer(accepted);
+  expect(callsOf(stage).sort()).toEqual(['a1', 'b1', 'free']);
+  for (let count = 0; count < 3; count += 1) stage.deliverer.answer(accepted);
   await stage.pass(0);
-  expect(callsOf(stage)).toEqual(['free', 'a1', 'b1', 'a2']);
+  expect(callsOf(stage).slice(3)).toEqual(['a2']);
 });
 
 test('without the annotation, keys mean nothing', async () => {
@@ -142,6 +141,6 @@ describe('the order of a key outlives', () => {
     expect(callsOf(stage)).toEqual(['a1']);
     stage.deliverer.answer(rejected(500));
     await stage.pass(100);
-    expect(callsOf(stage).slice(0, 2)).toEqual(['a1', 'a1']);
+    expect(callsOf(stage)).toEqual(['a1', 'a1', 'a2']);
   });
 });

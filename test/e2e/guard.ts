@@ -1,6 +1,7 @@
 /**
  * What must not outlive the tests, even if they are killed themselves: a small shell that waits at a pipe which only we
- * hold. When the pipe breaks, we are gone, and it clears up after us.
+ * hold. When the pipe breaks, we are gone, and it clears up after us. It deletes no files: folders are removed by `stage.ts`,
+ * and stay in the system's temporary folder if the tests are killed.
  */
 import { spawn } from 'node:child_process';
 
@@ -14,8 +15,6 @@ export interface Guarded {
   readonly pid?: number;
   /** A file system that we mounted. */
   readonly mount?: string;
-  /** A folder of ours. */
-  readonly folder?: string;
 }
 
 const CLEAR_UP = `
@@ -24,8 +23,8 @@ const CLEAR_UP = `
   [ -z "$2" ] || umount -l "$2" 2> /dev/null
 `;
 
-export function guard({ pid, mount = '', folder = '' }: Guarded): Guard {
-  const args = ['-c', CLEAR_UP, 'guard', pid === undefined ? '' : String(pid), mount, folder];
+export function guard({ pid, mount = '' }: Guarded): Guard {
+  const args = ['-c', CLEAR_UP, 'guard', pid === undefined ? '' : String(pid), mount];
   // A group of its own: Ctrl-C in a terminal must not end it before it has done its work.
   const shell = spawn('sh', args, { stdio: ['pipe', 'ignore', 'ignore'], detached: true });
   return { dismiss: () => void shell.kill('SIGKILL') };

@@ -32,10 +32,8 @@ export function openStage(): Stage {
 
   function folder(): string {
     const path = mkdtempSync(join(tmpdir(), 'knear-e2e-'));
-    const guarding = guard({ folder: path });
     closers.push(() => {
       rmSync(path, { recursive: true, force: true });
-      guarding.dismiss();
     });
     return path;
   }

@@ -25,6 +25,14 @@ const REGRESSIONS: readonly { readonly seed: number; readonly found: string }[] 
     seed: 253,
     found: 'Work whose record is younger than anything its egress matched was never read again',
   },
+  {
+    seed: 259,
+    found: 'a reader took Work that was still in memory, and due later, for a fresh record',
+  },
+  {
+    seed: 653,
+    found: 'an ordered event that was given back as Work was overtaken by its successors',
+  },
 ];
 
 describe('the simulated world keeps its promises', () => {

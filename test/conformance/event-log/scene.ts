@@ -1,0 +1,168 @@
+/** What the suite's tests share: one open log at a time, events that say whom they are for, and short ways to look. */
+import { afterEach, beforeEach } from '@jest/globals';
+
+import type { CloudEvent } from '../../../core/event.ts';
+import type {
+  Delivery,
+  EventLog,
+  Failure,
+  Lag,
+  Match,
+  Output,
+  Position,
+  Work,
+} from '../../../core/ports/event-log.ts';
+import type { LogAdapter, OpenLog, OpenOptions } from '../event-log.ts';
+
+/** The log of the running test. */
+export interface Scene {
+  readonly log: EventLog;
+  /** Appends events with these ids, each for the same egresses (`'a b'`), as one batch. */
+  append(to: string, ...ids: string[]): Promise<Position[]>;
+  /** Waits for exactly `count` deliveries, in as many pulls as it takes. */
+  pull(egressId: string, count?: number): Promise<Delivery[]>;
+  pullOne(egressId: string): Promise<Delivery>;
+  /** Everything that could be had for the egress now; it is then under a lease. */
+  pullRest(egressId: string): Promise<Delivery[]>;
+  lag(egressId: string): Lag;
+  nowMs(): number;
+  skip(ms: number): Promise<void>;
+  quiet(): Promise<void>;
+  restart(): Promise<void>;
+  close(): Promise<void>;
+}
+
+const IDLE: Lag = { ready: 0, delayed: 0, parked: 0 };
+export const lagOf = (lag: Partial<Lag>): Lag => ({ ...IDLE, ...lag });
+
+/** Opens a log before each test of a `describe`, and closes it afterwards. */
+export function useScene(adapter: LogAdapter, options: Partial<OpenOptions> = {}): Scene {
+  let open: OpenLog | undefined;
+  const opened = () => {
+    if (!open) throw new Error('used outside of a test');
+    return open;
+  };
+  beforeEach(async () => {
+    open = await adapter.open({ match: matchTo(adapter.isEarly), ...options });
+  });
+  afterEach(async () => {
+    await open?.close();
+    open = undefined;
+  });
+  const pull = async (egressId: string, count = 1) => {
+    const { log } = opened();
+    const deliveries: Delivery[] = [];
+    const { signal } = new AbortController();
+    while (deliveries.length < count) {
+      deliveries.push(...(await log.pull(egressId, count - deliveries.length, { signal })));
+    }
+    return deliveries;
+  };
+  return {
+    get log() {
+      return opened().log;
+    },
+    append: (to, ...ids) =>
+      opened().log.append(
+        'orders',
+        ids.map((id) => eventTo(to, id)),
+      ),
+    pull,
+    pullOne: async (egressId) => {
+      const [delivery] = await pull(egressId);
+      if (!delivery) throw new Error('a pull ended without a delivery');
+      return delivery;
+    },
+    pullRest: async (egressId) => {
+      const deliveries: Delivery[] = [];
+      for (;;) {
+        const patience = new AbortController();
+        const pulled = opened().log.pull(egressId, 1_000, { signal: patience.signal });
+        await opened().quiet();
+        patience.abort();
+        const more = await pulled;
+        if (more.length === 0) return deliveries;
+        deliveries.push(...more);
+      }
+    },
+    lag: (egressId) => opened().log.lag(egressId),
+    nowMs: () => opened().nowMs(),
+    skip: (ms) => opened().skip(ms),
+    quiet: () => opened().quiet(),
+    restart: () => opened().restart(),
+    close: () => opened().log.close(),
+  };
+}
+
+/** Who wants an event is written on it, so that a test reads in one place what goes where. */
+function matchTo(isEarly: boolean): Match {
+  return (_ingressId, event) => {
+    const to = String(event.attributes.get('to') ?? '');
+    return { egressIds: to.split(' ').filter((id) => id !== ''), isEarly };
+  };
+}
+
+export function eventTo(to: string, id: string, data?: Uint8Array): CloudEvent {
+  return {
+    attributes: new Map([
+      ['specversion', '1.0'],
+      ['id', id],
+      ['source', '/suite'],
+      ['type', 'suite.event'],
+      ['to', to],
+    ]),
+    headers: new Map(),
+    data,
+  };
+}
+
+export const idsOf = (deliveries: readonly Pick<Delivery, 'event'>[]): string[] =>
+  deliveries.map(({ event }) => String(event.attributes.get('id')));
+
+export const failure: Failure = {
+  code: 'KNEAR_REJECTED',
+  status: 503,
+  dest: 'http://subscriber.example/path',
+  data: Buffer.from([0, 255, 10, 13]),
+};
+
+export const work = (more: Partial<Work> = {}): Work => ({
+  phase: 'deliver',
+  attempt: 1,
+  firstAtMs: 1_700_000_000_000,
+  lastFailure: failure,
+  ...more,
+});
+
+/** Work about the event, due at once unless told otherwise. */
+export function workAbout(
+  event: CloudEvent,
+  options: Partial<Work> & { dueAtMs?: number; origin?: CloudEvent } = {},
+): Output {
+  const { dueAtMs = 0, origin, ...more } = options;
+  return { kind: 'work', work: work(more), event, dueAtMs, ...(origin && { origin }) };
+}
+
+export const parked = (event: CloudEvent, atMs: number): Output => ({
+  kind: 'parked',
+  event,
+  failure,
+  atMs,
+});
+
+export const reply = (event: CloudEvent, ingressId = 'replies'): Output => ({
+  kind: 'event',
+  ingressId,
+  event,
+});
+
+/** Data of equal bytes are equal, whatever kind of Uint8Array they came as. */
+export function plain(event: CloudEvent | undefined): unknown {
+  return (
+    event && {
+      attributes: Object.fromEntries(event.attributes),
+      headers: Object.fromEntries(event.headers),
+      data: event.data && Buffer.from(event.data).toString('base64'),
+    }
+  );
+}

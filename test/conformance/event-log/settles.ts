@@ -1,0 +1,103 @@
+/** Settling without outputs, and how much waits at each step. */
+import { describe, expect, test } from '@jest/globals';
+
+import type { LogAdapter } from '../event-log.ts';
+import { eventTo, idsOf, lagOf, reply, useScene, workAbout } from './scene.ts';
+
+export function describeSettles(adapter: LogAdapter): void {
+  describe('settle', () => {
+    const scene = useScene(adapter);
+
+    test('what is settled is not offered again', async () => {
+      await scene.append('a', 'one', 'two');
+      const [first] = await scene.pull('a', 2);
+      await first?.settle([]);
+      await scene.quiet();
+      expect(scene.lag('a')).toEqual(lagOf({ ready: 1 }));
+      await scene.skip(60_000);
+      expect(idsOf(await scene.pullRest('a'))).toEqual(['two']);
+    });
+
+    test('one egress settles for itself alone', async () => {
+      await scene.append('a b', 'one');
+      await (await scene.pullOne('a')).settle([]);
+      await scene.quiet();
+      expect(scene.log.egressIds()).toEqual(['b']);
+      expect(idsOf(await scene.pullRest('b'))).toEqual(['one']);
+    });
+
+    test('in any order', async () => {
+      await scene.append('a', 'one', 'two', 'three', 'four');
+      const [one, two, three, four] = await scene.pull('a', 4);
+      for (const delivery of [three, one, four]) await delivery?.settle([]);
+      two?.release();
+      expect(idsOf(await scene.pullRest('a'))).toEqual(['two']);
+    });
+
+    test('when all is settled, the log holds nothing for anybody', async () => {
+      await scene.append('a b c', 'one', 'two');
+      for (const egressId of ['a', 'b', 'c']) {
+        for (const delivery of await scene.pull(egressId, 2)) await delivery.settle([]);
+      }
+      await scene.quiet();
+      expect(scene.log.egressIds()).toEqual([]);
+    });
+
+    test('a second settle does nothing, and keeps none of its outputs', async () => {
+      await scene.append('a', 'one');
+      const delivery = await scene.pullOne('a');
+      await delivery.settle([]);
+      await delivery.settle([reply(eventTo('b', 'late')), workAbout(delivery.event)]);
+      expect(await scene.pullRest('a')).toEqual([]);
+      expect(await scene.pullRest('b')).toEqual([]);
+      expect(scene.log.egressIds()).toEqual([]);
+    });
+
+    test('a second settle does nothing although the first is not done yet', async () => {
+      await scene.append('a', 'one');
+      const delivery = await scene.pullOne('a');
+      await Promise.all([
+        delivery.settle([workAbout(delivery.event, { attempt: 1 })]),
+        delivery.settle([workAbout(delivery.event, { attempt: 2 })]),
+      ]);
+      const offered = await scene.pullRest('a');
+      expect(offered.map(({ attempt }) => attempt)).toEqual([1]);
+    });
+  });
+
+  describe('lag', () => {
+    const scene = useScene(adapter);
+
+    test('counts what waits, open deliveries included, at each step', async () => {
+      await scene.append('a', 'one', 'two', 'three');
+      await scene.append('a b', 'four');
+      expect(scene.lag('a')).toEqual(lagOf({ ready: 4 }));
+      expect(scene.lag('b')).toEqual(lagOf({ ready: 1 }));
+      const [one, two, three] = await scene.pull('a', 3);
+      expect(scene.lag('a')).toEqual(lagOf({ ready: 4 }));
+      await one?.settle([]);
+      expect(scene.lag('a')).toEqual(lagOf({ ready: 3 }));
+      two?.release();
+      expect(scene.lag('a')).toEqual(lagOf({ ready: 3 }));
+      await three?.settle([workAbout(three.event)]);
+      expect(scene.lag('a')).toEqual(lagOf({ ready: 3 }));
+      for (const delivery of await scene.pullRest('a')) await delivery.settle([]);
+      expect(scene.lag('a')).toEqual(lagOf({}));
+      expect(scene.lag('b')).toEqual(lagOf({ ready: 1 }));
+    });
+
+    test('counts outputs for the egresses that they go to', async () => {
+      await scene.append('a', 'one');
+      await (
+        await scene.pullOne('a')
+      ).settle([reply(eventTo('a b', 'two')), reply(eventTo('b', 'three'))]);
+      expect(scene.lag('a')).toEqual(lagOf({ ready: 1 }));
+      expect(scene.lag('b')).toEqual(lagOf({ ready: 2 }));
+    });
+
+    test('of an egress that it never heard of is nothing', () => {
+      expect(scene.lag('unheard')).toEqual(lagOf({}));
+      expect(scene.log.egressIds()).toEqual([]);
+    });
+  });
+}
