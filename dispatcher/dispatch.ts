@@ -21,7 +21,7 @@
  * - D5 A wait in memory holds an open delivery, so there is a bound a egress on them: past it, a wait becomes Work.
  * - D6 Past LEASES_WITHOUT_OUTCOME_MAX leases without an outcome, the next one is a failed attempt by itself.
  */
-import { admit, asReply, forSubscriber } from '../core/rules/admit.ts';
+import { admit, asReply } from '../core/rules/admit.ts';
 import { deadLetterEvent } from '../core/rules/dead-letter.ts';
 import { judge } from '../core/rules/retry.ts';
 import type { Verdict } from '../core/rules/retry.ts';
@@ -49,6 +49,8 @@ export interface DispatchContext {
   readonly observer: Observer;
   readonly clock: Clock;
   readonly backoffMaxMs: number;
+  /** The event without what is between Brokers only. */
+  forSubscriber(event: CloudEvent): CloudEvent;
   topology(): Topology;
   /** The egress as it is now, with its filter; `undefined` when it is gone. */
   egress():
@@ -149,7 +151,7 @@ class Run {
     try {
       outcome = await deliverer.deliver({
         ...route(target, this.#context.topology(), this.#hold.delivery.position + stage.attempt),
-        event: outgoing(egress, stage),
+        event: this.#outgoing(egress, stage),
         namespace: egress.namespace,
         wantsReply: stage.phase !== 'dead-letter',
         format: egress.format,
@@ -171,7 +173,7 @@ class Run {
     const ingress = this.#context.topology().ingresses.get(target.ingressId);
     let code: ErrorCode = 'KNEAR_INGRESS_UNKNOWN';
     if (ingress) {
-      const admission = admit(ingress, outgoing(egress, stage), clock.nowMs());
+      const admission = admit(ingress, this.#outgoing(egress, stage), clock.nowMs());
       if (admission.kind === 'admitted') {
         const output = { kind: 'event', ingressId: ingress.id, event: admission.event } as const;
         const refusal = await this.#trySettle([output]);
@@ -363,6 +365,16 @@ class Run {
     await this.#trySettle([{ kind: 'work', work, event, dueAtMs, ...(origin && { origin }) }]);
   }
 
+  /** The event as it leaves us in this phase. Hops are counted between Brokers, so a Trigger takes the count off. */
+  #outgoing(egress: Egress, stage: Stage): CloudEvent {
+    if (stage.phase === 'reply') return stage.event;
+    const event =
+      egress.kind === 'trigger' ? this.#context.forSubscriber(stage.event) : stage.event;
+    return stage.phase === 'dead-letter' && stage.lastFailure
+      ? deadLetterEvent(event, stage.lastFailure)
+      : event;
+  }
+
   #trySettle(outputs: readonly Output[]): Promise<ErrorCode | 'stale' | undefined> {
     return trySettle(this.#hold, outputs);
   }
@@ -445,15 +457,6 @@ function targetOf(egress: Egress, phase: Phase): Target | undefined {
 
 function isReplyOfBroker(egress: Egress, stage: Stage): boolean {
   return egress.kind === 'trigger' && stage.phase === 'reply';
-}
-
-/** The event as it leaves us in this phase. Hops are counted between Brokers only, so a Trigger takes the count off. */
-function outgoing(egress: Egress, stage: Stage): CloudEvent {
-  if (stage.phase === 'reply') return stage.event;
-  const event = egress.kind === 'trigger' ? forSubscriber(stage.event) : stage.event;
-  return stage.phase === 'dead-letter' && stage.lastFailure
-    ? deadLetterEvent(event, stage.lastFailure)
-    : event;
 }
 
 function withCode(verdict: Verdict, code: ErrorCode): Verdict {

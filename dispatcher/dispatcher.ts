@@ -8,6 +8,8 @@
  *   new request is read. Egresses whose subscribers are slow do not count: a slow subscriber must not stop producers.
  */
 import type { Clock, Timer } from '../core/ports/time.ts';
+import type { CloudEvent } from '../core/event.ts';
+import { forSubscriber } from '../core/rules/admit.ts';
 import type { Topology } from '../core/topology.ts';
 import { Budget } from './budget.ts';
 import type { BudgetLimits } from './budget.ts';
@@ -21,7 +23,10 @@ const KEEPING_UP_MS = 100;
 /** How long an answer about the backlog is good for: counting 10,000 egresses takes about half a millisecond. */
 const BACKLOG_CHECK_MS = 10;
 
-export interface DispatcherOptions extends Omit<LoopContext, 'budget' | 'topology'> {
+export interface DispatcherOptions extends Omit<
+  LoopContext,
+  'budget' | 'topology' | 'forSubscriber'
+> {
   readonly open: BudgetLimits;
   /** How long the log keeps what it holds for an egress that is gone. */
   readonly goneAfterMs: number;
@@ -45,7 +50,12 @@ export class Dispatcher {
     this.#options = options;
     this.#clock = options.clock;
     this.#budget = new Budget(options.open);
-    this.#context = { ...options, budget: this.#budget, topology: () => this.#topology };
+    this.#context = {
+      ...options,
+      budget: this.#budget,
+      topology: () => this.#topology,
+      forSubscriber: remembering(forSubscriber),
+    };
   }
 
   /** Follows the Topology from now on. */
@@ -148,4 +158,14 @@ export class Dispatcher {
     }
     return count;
   }
+}
+
+/** The same answer for the same event, for as long as somebody holds the event. */
+function remembering(change: (event: CloudEvent) => CloudEvent): (event: CloudEvent) => CloudEvent {
+  const known = new WeakMap<CloudEvent, CloudEvent>();
+  return (event) => {
+    let changed = known.get(event);
+    if (!changed) known.set(event, (changed = change(event)));
+    return changed;
+  };
 }

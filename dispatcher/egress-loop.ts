@@ -8,7 +8,7 @@
  *   loop itself goes on.
  */
 import { codeOf } from '../core/errors.ts';
-import { attributeText, eventSizeBytes } from '../core/event.ts';
+import { attributeText } from '../core/event.ts';
 import type { CloudEvent } from '../core/event.ts';
 import type { Deliverer } from '../core/ports/deliverer.ts';
 import { EXTEND_MS } from '../core/ports/event-log.ts';
@@ -38,6 +38,8 @@ export interface LoopContext {
   readonly budget: Budget;
   readonly slotsMax: number;
   readonly backoffMaxMs: number;
+  /** `forSubscriber`, the same result each time, so that an event is encoded once for all who get it. */
+  forSubscriber(event: CloudEvent): CloudEvent;
   topology(): Topology;
   /** Something that must not happen happened to this egress. */
   onBug(error: unknown, egressId: string): void;
@@ -145,7 +147,7 @@ export class EgressLoop {
   }
 
   #start(delivery: Delivery): void {
-    const bytes = eventSizeBytes(delivery.event);
+    const bytes = delivery.sizeBytes;
     // Several loops may have seen the same free place.
     if (this.#stop.signal.aborted || !this.#context.budget.take(bytes)) {
       delivery.release();

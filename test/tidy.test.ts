@@ -20,6 +20,7 @@ import {
   noStrayRemovals,
   noTimeOrChance,
   noWaivers,
+  numbersAreDefined,
   packageRule,
   sizeRule,
   type Rule,
@@ -40,7 +41,7 @@ const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
   commander: ['main/knear.ts'],
   fastify: ['broker/server.ts', 'main/admin.ts'],
   lmdb: ['broker/log/lmdb.ts'],
-  'lru-cache': ['broker/log/grouped-log.ts'],
+  'lru-cache': ['broker/log/records.ts'],
   // Its type goes wherever a logger is passed.
   pino: ['broker/ingress.ts', 'main/'],
   'prom-client': ['main/prometheus.ts'],
@@ -97,6 +98,11 @@ const RULES: readonly {
     files: product,
   },
   { name: 'a number stands for one invariant', rule: invariantsAreUnique, files: product },
+  {
+    name: 'a number in a comment stands for an invariant',
+    rule: numbersAreDefined,
+    files: product,
+  },
   {
     name: 'tests and benchmarks remove only folders that they have made',
     rule: noStrayRemovals,
@@ -222,6 +228,12 @@ const PLANTED: readonly {
     file: 'core/a.ts',
     text: '/**\n * Takes care.\n *\n * - Z1 Nothing is lost.\n */',
     finding: 'core/a.ts: no test names Z1',
+  },
+  {
+    rule: numbersAreDefined,
+    file: 'core/a.ts',
+    text: '/** Because of Z1. */',
+    finding: 'core/a.ts: Z1 is explained nowhere',
   },
   {
     rule: noStrayRemovals,

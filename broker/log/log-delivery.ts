@@ -13,6 +13,7 @@ export class LogDelivery implements Delivery {
   readonly egressId: string;
   readonly position: Position;
   readonly event: CloudEvent;
+  readonly sizeBytes: number;
   readonly acceptedAtMs: number;
   readonly lease: number;
   readonly phase: Phase;
@@ -32,6 +33,7 @@ export class LogDelivery implements Delivery {
     this.egressId = row.queue.id;
     this.position = row.position;
     this.event = content.event;
+    this.sizeBytes = content.sizeBytes;
     this.acceptedAtMs = content.acceptedAtMs;
     this.lease = row.lease;
     this.phase = work?.phase ?? 'deliver';

@@ -133,6 +133,8 @@ export interface Delivery extends Work {
   readonly egressId: string;
   readonly position: Position;
   readonly event: CloudEvent;
+  /** What the event takes in memory, for bounds. */
+  readonly sizeBytes: number;
   /** The event whose reply this is (phase `reply` only). */
   readonly origin?: CloudEvent;
   readonly acceptedAtMs: number;

@@ -234,6 +234,17 @@ export const invariantsAreUnique: Rule = (files) => {
     .map(([number, folders]) => `${number} has a meaning in each of ${[...folders].join(', ')}`);
 };
 
+/** A number in a comment that no header explains sends the reader looking for nothing. */
+export const numbersAreDefined: Rule = (files) => {
+  const defined = new Set(files.flatMap((file) => invariantsOf(file)));
+  return files.flatMap(({ path, text }) =>
+    (text.match(/\/\*[\s\S]*?\*\/|\/\/.*/g) ?? [])
+      .flatMap((comment) => comment.match(/\b[A-Z]\d{1,2}\b/g) ?? [])
+      .filter((number) => !defined.has(number))
+      .map((number) => `${path}: ${number} is explained nowhere`),
+  );
+};
+
 function invariantsOf({ text }: SourceFile): string[] {
   const header = /\/\*\*[\s\S]*?\*\//.exec(text)?.[0] ?? '';
   return [...header.matchAll(INVARIANT)].map(([, number = '']) => number);
