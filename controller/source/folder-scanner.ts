@@ -28,8 +28,8 @@ export const GRACE_MS = 1_000;
 /** Y5. About 10,000 Triggers in one file; parsing it takes about two seconds, during which nothing else runs. */
 const FILE_MAX_BYTES = 4 * 1024 * 1024;
 
-/** Y5. For files and for documents alike: as many as the largest cluster we support has egresses. */
-const DOCUMENTS_MAX = 10_000;
+/** Y5. For files and for documents alike: twice the 10,000 egresses that one log serves, for what goes with them. */
+const DOCUMENTS_MAX = 20_000;
 
 export interface ScannerOptions {
   readonly folder: string;

@@ -303,9 +303,9 @@ describe('Y1: weak evidence removes nothing', () => {
     const it = await watched({ 'a.yaml': version(1) });
     const service = (index: number) =>
       `{apiVersion: v1, kind: Service, metadata: {name: s${String(index)}}}\n`;
-    await it.write('b.yaml', Array.from({ length: 10_000 }, (_, i) => service(i)).join('---\n'));
+    await it.write('b.yaml', Array.from({ length: 20_000 }, (_, i) => service(i)).join('---\n'));
     await it.scannedUntil(() => it.complaints.length > 0);
-    expect(it.complaints).toEqual(['b.yaml more than 10000 resources in the folder with these']);
+    expect(it.complaints).toEqual(['b.yaml more than 20000 resources in the folder with these']);
     expect(it.running).toEqual([B]);
   });
 
