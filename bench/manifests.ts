@@ -9,7 +9,7 @@ export interface TriggerPlan {
   readonly hasHanging?: boolean;
 }
 
-export const NAMESPACE = 'bench';
+const NAMESPACE = 'bench';
 export const MATCHING_TYPE = 'bench.match';
 
 const CHANNEL_API = 'messaging.knear.dev/v1';

@@ -2,7 +2,7 @@
  * Takes one event in: what the head of its request says -> admission -> body -> log.
  *
  * In binary mode the attributes are in the head, so the event is admitted before a byte of its body is read; in
- * structured mode they are known only with the body (rule K15). The door calls the three steps in turn and reads the
+ * structured mode they are known only with the body. The door calls the three steps in turn and reads the
  * body between the last two.
  */
 import type { IncomingHttpHeaders } from 'node:http';
@@ -54,7 +54,7 @@ export function admitHead(ingress: Ingress, head: Head, nowMs: number): Head {
 
 /**
  * Largest body that can hold an event the ingress takes. JSON around data that is Base64 (4/3) or escaped text needs
- * room (rule K44: twice the data, and 64 KiB for attributes and framing); the data itself is measured after parsing.
+ * room (twice the data, and 64 KiB for attributes and framing); the data itself is measured after parsing.
  */
 export function bodyMaxBytes(ingress: Ingress, head: Head): number {
   return head.kind === 'binary' ? ingress.eventMaxBytes : 2 * ingress.eventMaxBytes + 64 * 1024;

@@ -3,7 +3,7 @@
  *
  * Owns how many bytes the requests in flight may hold, and how slow a body may be. Leaves answering to the door.
  *
- * - B1 A body counts only if it ended, node found it complete and its size fits the Content-Length (rule K13): a
+ * - B1 A body counts only if it ended, node found it complete and its size fits the Content-Length: a
  *   connection that breaks looks much like an end.
  * - B2 A declared size counts against the bound before a byte of it is read; an undeclared one as it arrives.
  * - B3 Nothing is taken past the limit of the ingress: an undeclared body is given up at the first byte over it.

@@ -8,7 +8,7 @@
  *        -> log takes events? -> declared size, bounds -> the door may read? -> 100 Continue -> body -> append -> 202
  *
  * - I1 What the head can tell is decided before a byte of the body is asked for: 400, 404, 413, 429, 503 cost a producer
- *   no upload (rule K15). Source of the order: knative/eventing, the Broker's ingress; an invalid event to an unknown
+ *   no upload. Source of the order: knative/eventing, the Broker's ingress; an invalid event to an unknown
  *   Broker is 400, not 404.
  * - I2 2xx is only answered after the log has resolved the append.
  * - I3 No answer shows the inside: a failure without a code is logged here and is KNEAR_INTERNAL outside.

@@ -3,9 +3,6 @@
  * egresses there are or how slow their subscribers. Who finds no room leaves its work in the log and waits here, in turn.
  */
 
-/** Waiters are woken when this share, or less, is in use. */
-const ROOMY_SHARE = 0.9;
-
 export interface BudgetLimits {
   readonly countMax: number;
   readonly bytesMax: number;
@@ -29,6 +26,11 @@ export class Budget {
     return this.#bytes;
   }
 
+  /** More than half is in use: what only waits should not wait here. */
+  get isTight(): boolean {
+    return this.#count > this.#limits.countMax / 2 || this.#bytes > this.#limits.bytesMax / 2;
+  }
+
   /** How many more deliveries may be opened, as far as the count goes. */
   get free(): number {
     return this.#bytes >= this.#limits.bytesMax ? 0 : this.#limits.countMax - this.#count;
@@ -45,28 +47,24 @@ export class Budget {
   give(bytes: number): void {
     this.#count -= 1;
     this.#bytes -= bytes;
-    if (this.#waiters.length > 0 && this.#isRoomy()) this.wakeAll();
+    this.passOn();
   }
 
-  /**
-   * Resolves when there is room for some. All who wait are woken together, so that none depends on another to use its
-   * turn, and not before a tenth of the whole is free, so that they are not woken for a single place each time.
-   */
+  /** Resolves when there may be room. Whoever was woken and leaves room calls `passOn`, so that nobody waits beside it. */
   whenFree(): Promise<void> {
-    if (this.free > 0 && this.#waiters.length === 0) return Promise.resolve();
+    if (this.free > 0) return Promise.resolve();
     return new Promise((resolve) => {
       this.#waiters.push(resolve);
     });
   }
 
-  /** Wakes everybody, in the order in which they came. */
-  wakeAll(): void {
-    for (const wake of this.#waiters.splice(0)) wake();
+  /** Wakes who has waited longest, if there is room. */
+  passOn(): void {
+    if (this.#waiters.length > 0 && this.free > 0) this.#waiters.shift()?.();
   }
 
-  #isRoomy(): boolean {
-    const { countMax, bytesMax } = this.#limits;
-    const isBelow = this.#count <= ROOMY_SHARE * countMax && this.#bytes <= ROOMY_SHARE * bytesMax;
-    return isBelow || this.#count === 0;
+  /** Wakes everybody: the dispatcher stops. */
+  wakeAll(): void {
+    for (const wake of this.#waiters.splice(0)) wake();
   }
 }

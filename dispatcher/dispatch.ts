@@ -16,7 +16,7 @@
  *
  * - D1 A delivery ends by one settle or one release, and what it came to is observed after the log took it.
  * - D2 No attempt without a slot; nobody waits for a slot while holding one.
- * - D3 Egress, filter, subscriber and retry are looked up at each attempt (C6): a resource that is gone ends the run.
+ * - D3 Egress, filter, subscriber and retry are looked up at each attempt: a resource that is gone ends the run.
  * - D4 A failure is a verdict only while the lease is ours (`Hold`, D8); a success in hand is settled in any case.
  * - D5 A wait in memory holds an open delivery, so there is a bound a egress on them: past it, a wait becomes Work.
  * - D6 Past LEASES_WITHOUT_OUTCOME_MAX leases without an outcome, the next one is a failed attempt by itself.
@@ -25,15 +25,16 @@ import { admit, asReply } from '../core/rules/admit.ts';
 import { deadLetterEvent } from '../core/rules/dead-letter.ts';
 import { judge } from '../core/rules/retry.ts';
 import type { Verdict } from '../core/rules/retry.ts';
-import { codeOf, ERRORS } from '../core/errors.ts';
+import { ERRORS } from '../core/errors.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import type { CloudEvent } from '../core/event.ts';
 import type { Deliverer, Outcome } from '../core/ports/deliverer.ts';
 import { LEASES_WITHOUT_OUTCOME_MAX } from '../core/ports/event-log.ts';
 import type { Failure, Output, Phase, Work } from '../core/ports/event-log.ts';
-import type { End, Observer } from '../core/ports/observer.ts';
+import type { Observer } from '../core/ports/observer.ts';
 import type { Clock } from '../core/ports/time.ts';
 import type { Egress, Target, Topology } from '../core/topology.ts';
+import { end, observeEnd, trySettle } from './ending.ts';
 import type { Hold } from './hold.ts';
 import { route } from './route.ts';
 import type { Slots } from './slots.ts';
@@ -58,6 +59,8 @@ export interface DispatchContext {
   readonly slots: Slots;
   /** D5 */
   mayWaitInMemory(): boolean;
+  /** Grows with each attempt, so that endpoints take turns. */
+  nextTurn(): number;
 }
 
 /** Where a delivery stands: what a Work would remember, and the events it is about. */
@@ -130,18 +133,32 @@ class Run {
       : this.#send(egress, stage, target);
   }
 
-  /** D6 */
-  leaseLost(egress: Egress): Next {
+  /** D6: the failed attempt goes to the log at once, because the next one may end like those before it. */
+  async leaseLost(egress: Egress): Next {
     const dest = targetOf(egress, this.#first.phase)?.url ?? '';
-    const verdict = this.#judge(egress, this.#first, { kind: 'rejected', status: 500 }, dest);
-    return this.#follow(egress, this.#first, withCode(verdict, 'KNEAR_LEASE_LOST'));
+    const outcome: Outcome = { kind: 'rejected', status: 500 };
+    const verdict = this.#judge(egress, this.#first, outcome, dest);
+    const named = withCode(verdict, 'KNEAR_LEASE_LOST');
+    if (named.kind !== 'again') return this.#follow(egress, this.#first, named);
+    const next = this.#failedStage(this.#first, named.failure);
+    await this.#keep(next, this.#context.clock.nowMs() + named.delayMs);
+    return undefined;
   }
 
   // --- the two ways to a target ---------------------------------------------------------------------------------------
 
   async #send(egress: Egress, stage: Stage, target: Exclude<Target, { kind: 'ingress' }>): Next {
     const { slots, clock, deliverer } = this.#context;
-    await slots.take();
+    const wait = slots.take();
+    if (wait) {
+      await wait;
+      // D3: what it waited for may not be what is there now.
+      const current = this.#context.egress()?.egress;
+      if (!current || targetOf(current, stage.phase) !== target) {
+        slots.give();
+        return this.#hold.isCurrent ? stage : undefined;
+      }
+    }
     if (!this.#hold.isCurrent || this.#hold.isStopping) {
       slots.give();
       return this.#hold.isCurrent ? this.#giveBack(stage) : undefined;
@@ -150,10 +167,10 @@ class Run {
     let outcome: Outcome | undefined;
     try {
       outcome = await deliverer.deliver({
-        ...route(target, this.#context.topology(), this.#hold.delivery.position + stage.attempt),
+        ...route(target, this.#context.topology(), this.#context.nextTurn()),
         event: this.#outgoing(egress, stage),
         namespace: egress.namespace,
-        wantsReply: stage.phase !== 'dead-letter',
+        wantsReply: stage.phase === 'deliver',
         format: egress.format,
         timeoutMs: egress.timeoutMs,
       });
@@ -269,12 +286,7 @@ class Run {
     stage: Stage,
     { delayMs, failure }: { delayMs: number; failure: Failure },
   ): Next {
-    const next: Stage = {
-      ...stage,
-      attempt: stage.attempt + 1,
-      // A dead letter tells why the event failed, not why its sink does.
-      ...(stage.phase !== 'dead-letter' && { lastFailure: failure }),
-    };
+    const next = this.#failedStage(stage, failure);
     // An ordered event keeps its place: its successors wait behind it.
     const isHere =
       egress.order === 'key' || (delayMs <= MEMORY_WAIT_MAX_MS && this.#context.mayWaitInMemory());
@@ -290,6 +302,15 @@ class Run {
     if (isHere) return this.#waitHere(next, delayMs);
     await this.#keep(next, this.#context.clock.nowMs() + delayMs);
     return undefined;
+  }
+
+  #failedStage(stage: Stage, failure: Failure): Stage {
+    return {
+      ...stage,
+      attempt: stage.attempt + 1,
+      // A dead letter tells why the event failed, not why its sink does.
+      ...(stage.phase !== 'dead-letter' && { lastFailure: failure }),
+    };
   }
 
   async #waitHere(next: Stage, delayMs: number): Next {
@@ -396,51 +417,6 @@ class Run {
       ...('failure' in verdict && { code: verdict.failure.code }),
       durationMs: this.#context.clock.monotonicMs() - startedMs,
     });
-  }
-}
-
-interface Scope {
-  readonly hold: Hold;
-  readonly context: DispatchContext;
-  readonly egress: Egress;
-}
-
-/** D1: settles, then tells. A settle that the log undoes is not an end: the delivery comes back. */
-async function end(
-  scope: Scope,
-  how: End,
-  { failure, outputs = [] }: { failure?: Failure; outputs?: readonly Output[] } = {},
-): Promise<void> {
-  if ((await trySettle(scope.hold, outputs)) === undefined) observeEnd(scope, how, failure);
-}
-
-function observeEnd({ hold, context, egress }: Scope, how: End, failure?: Failure): void {
-  context.observer.observe({
-    kind: 'ended',
-    egress,
-    event:
-      hold.delivery.phase === 'reply'
-        ? (hold.delivery.origin ?? hold.delivery.event)
-        : hold.delivery.event,
-    end: how,
-    ageMs: context.clock.nowMs() - hold.delivery.acceptedAtMs,
-    ...(failure && { failure }),
-  });
-}
-
-/** `stale`: the log could not write it, or is closed; the delivery will be offered again. A code: an output is refused. */
-async function trySettle(
-  hold: Hold,
-  outputs: readonly Output[],
-): Promise<ErrorCode | 'stale' | undefined> {
-  try {
-    await hold.delivery.settle(outputs);
-    return undefined;
-  } catch (error) {
-    const code = codeOf(error);
-    if (code === 'KNEAR_LOG_FAILED' || code === 'KNEAR_CLOSED') return 'stale';
-    if (code === undefined) throw error;
-    return code;
   }
 }
 

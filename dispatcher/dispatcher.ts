@@ -153,7 +153,7 @@ export class Dispatcher {
   #countBacklog(): number {
     let count = 0;
     for (const loop of this.#loops.values()) {
-      if (loop.slots.medianMs > KEEPING_UP_MS) continue;
+      if (loop.isPaused || loop.slots.medianMs > KEEPING_UP_MS) continue;
       count += Math.max(0, this.#options.log.lag(loop.id).ready - loop.open);
     }
     return count;

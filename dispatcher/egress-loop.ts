@@ -57,6 +57,7 @@ export class EgressLoop {
   #compiled: { egress: Egress; matches: (event: CloudEvent) => boolean } | undefined;
   #pausing = new AbortController();
   #isPulling = false;
+  #turn = 0;
   #whenRoom: (() => void) | undefined;
   #whenEmpty: (() => void)[] = [];
 
@@ -68,8 +69,14 @@ export class EgressLoop {
       ...context,
       slots: this.slots,
       egress: () => this.#egress(),
-      mayWaitInMemory: () => this.#holds.size <= this.slots.limit + OPEN_BESIDE_SLOTS / 2,
+      mayWaitInMemory: () =>
+        !context.budget.isTight && this.#holds.size <= this.slots.limit + OPEN_BESIDE_SLOTS / 2,
+      nextTurn: () => (this.#turn += 1),
     };
+  }
+
+  get isPaused(): boolean {
+    return this.#pausing.signal.aborted;
   }
 
   /** Open deliveries. */
@@ -112,10 +119,11 @@ export class EgressLoop {
     while (!paused.aborted) {
       try {
         await this.#room(paused);
-        const deliveries = await this.#context.log.pull(this.id, this.#roomNow(), {
-          signal: paused,
-        });
-        for (const delivery of deliveries) this.#start(delivery);
+        const pulling = this.#context.log.pull(this.id, this.#roomNow(), { signal: paused });
+        // Nothing is there for us: the turn that we may have been given is somebody else's.
+        if (!this.#hasBacklog()) this.#context.budget.passOn();
+        for (const delivery of await pulling) this.#start(delivery);
+        this.#context.budget.passOn();
       } catch (error) {
         if (codeOf(error) === 'KNEAR_CLOSED') return;
         this.#context.onBug(error, this.id);
@@ -131,6 +139,10 @@ export class EgressLoop {
   #roomNow(): number {
     const ownMax = this.slots.limit + OPEN_BESIDE_SLOTS;
     return Math.min(this.slots.free, ownMax - this.#holds.size, this.#context.budget.free);
+  }
+
+  #hasBacklog(): boolean {
+    return this.#context.log.lag(this.id).ready > this.#holds.size;
   }
 
   async #room(paused: AbortSignal): Promise<void> {

@@ -31,7 +31,9 @@ export class Slots {
   #window: number[] = [];
   #wasFull = false;
   #bestMedianMs = Number.POSITIVE_INFINITY;
-  #lastMedianMs = 0;
+  #lastMedianMs = Number.POSITIVE_INFINITY;
+  /** Requests still in flight that were sent under a limit that has been halved since. */
+  #outdated = 0;
 
   constructor({ max, onFree }: SlotsOptions) {
     this.#max = max;
@@ -52,7 +54,7 @@ export class Slots {
     return Math.max(0, this.#limit - this.#inUse - this.#waiters.length);
   }
 
-  /** Median latency of the last full window, ms; 0 before there was one. */
+  /** Median latency of the last full window, ms; infinite before there was one, and after an error. */
   get medianMs(): number {
     return this.#lastMedianMs;
   }
@@ -85,11 +87,18 @@ export class Slots {
   }
 
   #learn(outcome: Outcome, durationMs: number): void {
+    const isOutdated = this.#outdated > 0;
+    if (isOutdated) this.#outdated -= 1;
     if (isOverload(outcome)) {
-      // What is in flight now was sent under the old limit: a window's worth of errors is one signal, not many.
-      if (this.#window.length > 0 || this.#limit === INITIAL) this.#resize(this.#limit / 2);
+      this.#lastMedianMs = Number.POSITIVE_INFINITY;
+      // What was sent under the old limit says no more about the new one.
+      if (isOutdated) return;
+      this.#resize(this.#limit / 2);
+      this.#outdated = this.#inUse;
       return;
     }
+    // Other errors say that the subscriber has trouble, so it does not get more at once, but less would not help it.
+    if (outcome.kind !== 'accepted' && outcome.kind !== 'replied') return;
     this.#window.push(durationMs);
     if (this.#window.length < this.#limit) return;
     const median = this.#window.sort((a, b) => a - b)[this.#window.length >> 1] ?? 0;

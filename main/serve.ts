@@ -88,28 +88,7 @@ async function open(
   const log = await openLog(settings, observer, plan.match);
   opened.push(() => log.close());
 
-  const deliverer = openHttpDeliverer({ clock, replyMaxBytes: settings.eventMaxBytes });
-  opened.push(() => deliverer.close());
-
-  const busy = watchBusy(clock);
-  const dispatcher = new Dispatcher(plan.topology, {
-    log,
-    deliverer,
-    observer,
-    clock,
-    slotsMax: settings.slotsMax,
-    backoffMaxMs: settings.backoffMaxMs,
-    open: { countMax: settings.openDeliveriesMax, bytesMax: settings.openBytesMax },
-    goneAfterMs: settings.goneAfterMs,
-    isBusy: busy.isBusy,
-    onBug: (error, egressId) => {
-      logger.error({ err: error, egressId }, 'a delivery met a fault of knear: please report it');
-    },
-  });
-  opened.push(() => {
-    busy.stop();
-    return dispatcher.stop(settings.drainMs);
-  });
+  const dispatcher = openDispatcher(settings, { plan, log, observer, logger, opened });
 
   const door = await openIngress({
     host: settings.host,
@@ -146,6 +125,41 @@ async function open(
     statuses: () => plan.statuses,
     stop: () => (stopping ??= closeAll(opened, logger)),
   };
+}
+
+function openDispatcher(
+  settings: Settings,
+  parts: {
+    plan: Plan;
+    log: EventLog;
+    observer: Observer;
+    logger: Logger;
+    opened: (() => Promise<void>)[];
+  },
+): Dispatcher {
+  const { plan, log, observer, logger, opened } = parts;
+  const deliverer = openHttpDeliverer({ clock, replyMaxBytes: settings.eventMaxBytes });
+  opened.push(() => deliverer.close());
+  const busy = watchBusy(clock);
+  const dispatcher = new Dispatcher(plan.topology, {
+    log,
+    deliverer,
+    observer,
+    clock,
+    slotsMax: settings.slotsMax,
+    backoffMaxMs: settings.backoffMaxMs,
+    open: { countMax: settings.openDeliveriesMax, bytesMax: settings.openBytesMax },
+    goneAfterMs: settings.goneAfterMs,
+    isBusy: busy.isBusy,
+    onBug: (error, egressId) => {
+      logger.error({ err: error, egressId }, 'a delivery met a fault of knear: please report it');
+    },
+  });
+  opened.push(() => {
+    busy.stop();
+    return dispatcher.stop(settings.drainMs);
+  });
+  return dispatcher;
 }
 
 /** The Topology in force and what is derived from it. */

@@ -9,7 +9,7 @@ export interface Aim {
   readonly path: string;
 }
 
-interface JobBase {
+interface JobParts {
   readonly aim: Aim;
   readonly run: number;
   readonly type: string;
@@ -17,14 +17,14 @@ interface JobBase {
 }
 
 /** Every sender sends its next event when the last one is answered. Ends after a time, or after a number of events. */
-export type ClosedLoop = JobBase & {
+export type ClosedLoop = JobParts & {
   readonly kind: 'closed';
   readonly senders: number;
   readonly until: { readonly ms: number } | { readonly events: number };
 };
 
 /** Events leave at a fixed rate, whatever the answers do. */
-export type OpenLoop = JobBase & {
+export type OpenLoop = JobParts & {
   readonly kind: 'open';
   readonly perSecond: number;
   readonly ms: number;

@@ -4,13 +4,15 @@
  * It owns the window, the leases and the pulls that wait. It leaves durability to `GroupedLog`, which tells it what
  * arrives, what became durable and what is settled.
  *
- * Q1 A ready row on disk at or below `cursor` is in `rows`, or settled for good: reads start behind it.
- * Q2 (L10) Caught up means that `cursor` has passed the highest position assigned to this egress. Only then may a fresh
- *    record go straight into the window; else it is found on disk, in its turn.
- * Q3 At most `windowMax` rows wait in memory (L7); rows that come back (released, lapsed, due) may exceed it by the number of
- *    open deliveries and due timers, which have bounds of their own.
- * Q4 The window is in order of position, so that a row that comes back is offered before younger ones.
- * Q5 A row is under one lease at a time.
+ * - L3 The disk is read in short batches, a quarter of the window each; nothing stays open between them.
+ * - L7 At most `windowMax` rows wait in memory; rows that come back (released, lapsed, due) may exceed it by the number of
+ *   open deliveries and due timers, which have bounds of their own.
+ * - L10 Caught up means that `cursor` has passed the highest position assigned to this egress. Only then may a fresh record
+ *   go straight into the window; else it is found on disk, in its turn. Reads skip what is in memory, and what is settled
+ *   until its removal is durable.
+ * - Q1 A ready row on disk at or below `cursor` is in `rows`, or settled for good: reads start behind it.
+ * - Q2 The window is in order of position, so that a row that comes back is offered before younger ones.
+ * - Q3 A row is under one lease at a time.
  */
 import { strict as assert } from 'node:assert';
 
@@ -26,7 +28,7 @@ const LEARNING_RATE = 0.1;
 /** What the queue asks of the log. */
 export interface QueueContext {
   readonly store: LogStore;
-  /** Rows of one egress that wait in memory (Q3). */
+  /** Rows of one egress that wait in memory (L7). */
   readonly windowMax: number;
   /** Every position up to this one is on disk or never will be. */
   durablePosition(): Position;
@@ -261,7 +263,7 @@ export class EgressQueue {
     return row;
   }
 
-  /** Q4 */
+  /** Q2 */
   #makeReady(row: Row): void {
     row.state = 'ready';
     let index = this.#window.length;

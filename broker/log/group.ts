@@ -19,7 +19,7 @@ import { encodeEvent, encodeParked, encodeWork } from './record.ts';
 import type { Change } from './store.ts';
 
 /** Value of a `ready` row. */
-export const PLAIN_ROW = Buffer.from([0]);
+const PLAIN_ROW = Buffer.from([0]);
 /** The same, when a `work` row says how far the delivery had come. */
 export const WORK_ROW = Buffer.from([1]);
 

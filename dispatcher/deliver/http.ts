@@ -4,14 +4,14 @@
  *
  *   in line --> begun --> sent --> answering --> over: accepted, replied, malformed, rejected
  *      |          |         |          |
- *      |          |         |          +-- decided already (D3), else RESET or TIMEOUT
- *      |          |         +-- RESET or TIMEOUT; a stale connection (D4): back to begun, once
+ *      |          |         |          +-- decided already (X3), else RESET or TIMEOUT
+ *      |          |         +-- RESET or TIMEOUT; a stale connection (X4): back to begun, once
  *      +----------+-- UNREACHABLE: nothing was sent               an abort, at any moment: rejects
  *
- * - D1 Whatever the other side does ends as an Outcome, once. Only an abort, use after close and a bug of ours reject.
- * - D2 Redirects are not followed (CloudEvents HTTP webhook: a sender must not).
- * - D3 Once the answer's head decides the outcome, what becomes of the rest of its body only costs the connection.
- * - D4 A connection that has served before and breaks within a second, without one byte of an answer, was most likely
+ * - X1 Whatever the other side does ends as an Outcome, once. Only an abort, use after close and a bug of ours reject.
+ * - X2 Redirects are not followed (CloudEvents HTTP webhook: a sender must not).
+ * - X3 Once the answer's head decides the outcome, what becomes of the rest of its body only costs the connection.
+ * - X4 A connection that has served before and breaks within a second, without one byte of an answer, was most likely
  *   closed by the server while the request was on its way (RFC 9112, section 9.3.1). The request is sent once more on a
  *   new connection, and the first try does not count. If the server had begun to work on it after all, the event
  *   arrives twice, which at-least-once allows.
@@ -93,7 +93,7 @@ interface AttemptOptions {
 }
 
 /**
- * How long after the first byte out a broken connection still counts as closed beforehand (D4). 1 s is longer than the
+ * How long after the first byte out a broken connection still counts as closed beforehand (X4). 1 s is longer than the
  * round trip that the news of a closed connection takes, and bounds the work that a subscriber repeats.
  */
 const STALE_WINDOW_MS = 1_000;
@@ -179,7 +179,7 @@ class Attempt implements Borrower, Dispatcher.DispatchHandler {
     else this.#fail({ kind: 'unreachable', code: 'KNEAR_RESET', detail });
   }
 
-  /** D4. */
+  /** X4. */
   #wasStale(connection: Connection): boolean {
     return (
       connection.served > 0 &&
@@ -211,7 +211,7 @@ class Attempt implements Borrower, Dispatcher.DispatchHandler {
     this.#breakOff();
   };
 
-  /** @param outcome unless the answer has decided otherwise (D3) */
+  /** @param outcome unless the answer has decided otherwise (X3) */
   #fail(outcome: Outcome): void {
     this.#cut(this.#answer?.breakOff() ?? outcome);
   }

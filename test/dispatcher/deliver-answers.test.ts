@@ -207,7 +207,7 @@ describe('any other status', () => {
     },
   );
 
-  test.each([301, 302, 303, 307, 308])('%i is not followed (D2)', async (status) => {
+  test.each([301, 302, 303, 307, 308])('%i is not followed (X2)', async (status) => {
     const elsewhere = await subscriber(answer(202));
     const outcome = await outcomeOf(answer(status, { location: elsewhere.url }));
     expect(outcome).toEqual({ kind: 'rejected', status });
@@ -255,17 +255,17 @@ describe('any other status', () => {
 describe('an answer that is cut off', () => {
   const parts = [
     {
-      name: 'a rejection keeps its status and what came of the body (D3)',
+      name: 'a rejection keeps its status and what came of the body (X3)',
       text: 'HTTP/1.1 400 Bad\r\ncontent-length: 100\r\n\r\nhalf',
       outcome: { kind: 'rejected', status: 400, body: Buffer.from('half') },
     },
     {
-      name: 'a rejection without a byte of its body keeps its status (D3)',
+      name: 'a rejection without a byte of its body keeps its status (X3)',
       text: 'HTTP/1.1 400 Bad\r\ncontent-length: 100\r\n\r\n',
       outcome: { kind: 'rejected', status: 400 },
     },
     {
-      name: 'a foreign body is foreign from its first byte (D3)',
+      name: 'a foreign body is foreign from its first byte (X3)',
       text: 'HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 100\r\n\r\nhalf',
       outcome: { kind: 'malformed', code: 'KNEAR_REPLY_FOREIGN', body: Buffer.from('half') },
     },

@@ -106,7 +106,7 @@ describe('a connection that the subscriber closed while it was idle', () => {
   test.each([
     { name: 'by FIN', misbehave: (socket: net.Socket) => void socket.destroy() },
     { name: 'by RST', misbehave: (socket: net.Socket) => void socket.resetAndDestroy() },
-  ])('$name, as the request was sent: it is sent once more on a new one (D4)', async (kase) => {
+  ])('$name, as the request was sent: it is sent once more on a new one (X4)', async (kase) => {
     const { subscriber, requests } = forgetful(kase.misbehave, fine);
     const { url, connections } = await subscriber;
     const deliverer = openDeliverer();
@@ -131,7 +131,7 @@ describe('a connection that the subscriber closed while it was idle', () => {
     expect([received.length, connections.length]).toEqual([2, 2]);
   });
 
-  test('is not asked a third time (D4)', async () => {
+  test('is not asked a third time (X4)', async () => {
     const { subscriber, requests } = forgetful(
       (socket) => socket.destroy(),
       (socket) => socket.destroy(),
@@ -144,7 +144,7 @@ describe('a connection that the subscriber closed while it was idle', () => {
     expect(requests()).toBe(3);
   });
 
-  test('counts as reset if one byte of an answer had come (D4)', async () => {
+  test('counts as reset if one byte of an answer had come (X4)', async () => {
     const { subscriber, requests } = forgetful((socket) => socket.end('H'), fine);
     const { url } = await subscriber;
     const deliverer = openDeliverer();
@@ -154,7 +154,7 @@ describe('a connection that the subscriber closed while it was idle', () => {
     expect(requests()).toBe(2);
   });
 
-  test('counts as reset if it broke after a second: then somebody was at work (D4)', async () => {
+  test('counts as reset if it broke after a second: then somebody was at work (X4)', async () => {
     let lateMs = 0;
     const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + lateMs };
     const { subscriber, requests } = forgetful((socket) => {

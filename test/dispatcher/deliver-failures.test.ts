@@ -25,7 +25,7 @@ function silence(socket: net.Socket): void {
 /** More than the socket buffers of both sides hold, so that a subscriber that does not read leaves a part unsent. */
 const LARGE = eventWithData(Buffer.alloc(32 * 1024 * 1024, 'x'));
 
-describe('an address that cannot be called (D1)', () => {
+describe('an address that cannot be called (X1)', () => {
   test.each(['', 'nonsense', '/only/a/path', 'http://', 'http://a b/', 'http://127.0.0.1:99999/'])(
     '"%s" is no URL',
     async (url) => {

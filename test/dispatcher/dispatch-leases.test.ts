@@ -105,7 +105,7 @@ describe('D6: five leases in a row without an outcome', () => {
 
   test('are a failed attempt: the event is tried again as one that failed once', async () => {
     const stage = await lostStage(5, { retry: linear(1, 500) });
-    expect(stage.trail()).toEqual(['wait deliver 1 500 memory']);
+    expect(stage.trail()).toEqual([expect.stringMatching(/^wait deliver 1 500 /)]);
     await stage.pass(500);
     expect(stage.trail().slice(1)).toEqual([`deliver 2 ${SUBSCRIBER} 202`, 'end delivered']);
   });

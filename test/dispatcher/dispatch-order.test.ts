@@ -99,6 +99,28 @@ describe('the order of a key outlives', () => {
     expect(callsOf(after)).toEqual(['a1', 'a2']);
   });
 
+  test('a stop in good order in the middle of a wait', async () => {
+    const before = new Stage({ egresses: [ordered()] });
+    before.deliverer.script(SUBSCRIBER, rejected(500));
+    await before.produce('orders', of('a', 'a1'), of('a', 'a2'));
+    const after = await before.restart();
+    await after.pass(10_000);
+    expect(callsOf(after)).toEqual(['a1', 'a2']);
+  });
+
+  test('a stop while its first attempt is in flight, which fails then', async () => {
+    const before = new Stage({ egresses: [ordered()] });
+    before.deliverer.script(SUBSCRIBER, 'hang');
+    await before.produce('orders', of('a', 'a1'), of('a', 'a2'));
+    const stopped = before.dispatcher.stop(1_000);
+    before.deliverer.answer(rejected(500));
+    await before.pass(300);
+    await stopped;
+    const after = before.crash();
+    await after.pass(10_000);
+    expect(callsOf(after)).toEqual(['a1', 'a2']);
+  });
+
   test('an egress that is away for a moment', async () => {
     const stage = new Stage({ egresses: [ordered()] });
     stage.deliverer.script(SUBSCRIBER, rejected(500), accepted);

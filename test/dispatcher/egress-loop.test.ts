@@ -5,6 +5,7 @@ import { KnearError } from '../../core/errors.ts';
 import type { CloudEvent } from '../../core/event.ts';
 import type { EventLog } from '../../core/ports/event-log.ts';
 import { accepted, rejected, replied } from '../fakes/scripted-deliverer.ts';
+import { SteppedClock } from '../fakes/stepped-clock.ts';
 import { withPull } from '../fakes/wrapped-log.ts';
 import {
   at,
@@ -266,18 +267,17 @@ describe('E4: a bug', () => {
   });
 
   test('of the log is told, and the loop pulls again after a second', async () => {
+    const clock = new SteppedClock();
     const pulledAtMs: number[] = [];
-    const stage = new Stage({
-      egresses: [trigger()],
-      wrap: (log) =>
-        withPull(log, (own, ...call) => {
-          pulledAtMs.push(stage.clock.monotonicMs());
-          const isBroken = stage.clock.monotonicMs() < 2_000;
-          return isBroken
-            ? Promise.reject(new KnearError('KNEAR_LOG_CORRUPT', 'damaged'))
-            : own(...call);
-        }),
-    });
+    const wrap = (log: EventLog) =>
+      withPull(log, (own, ...call) => {
+        pulledAtMs.push(clock.monotonicMs());
+        const isBroken = clock.monotonicMs() < 2_000;
+        return isBroken
+          ? Promise.reject(new KnearError('KNEAR_LOG_CORRUPT', 'damaged'))
+          : own(...call);
+      });
+    const stage = new Stage({ egresses: [trigger()], clock, wrap });
     await stage.produce('orders', eventOf('e1'));
     await stage.pass(1_999);
     expect(stage.deliverer.calls).toEqual([]);

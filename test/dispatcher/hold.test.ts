@@ -12,6 +12,7 @@ function holdOf() {
     egressId: 'egress',
     position: 1,
     event: eventOf('e1'),
+    sizeBytes: 100,
     acceptedAtMs: 0,
     lease: 1,
     phase: 'deliver',

@@ -153,7 +153,7 @@ describe('the number of slots', () => {
 describe('waiting for a slot', () => {
   test('D2: is first come first served, and nobody overtakes', async () => {
     const slots = new Slots({ max: 1 });
-    slots.take();
+    void slots.take();
     const served: string[] = [];
     for (const name of ['first', 'second', 'third']) {
       void slots.take()?.then(() => served.push(name));
@@ -201,9 +201,9 @@ describe('waiting for a slot', () => {
   test('is counted: a slot that somebody waits for is not free', () => {
     const slots = new Slots({ max: 2 });
     expect(slots.free).toBe(2);
-    slots.take();
+    void slots.take();
     expect(slots.free).toBe(1);
-    slots.take();
+    void slots.take();
     void slots.take();
     expect(slots.free).toBe(0);
   });
@@ -211,8 +211,8 @@ describe('waiting for a slot', () => {
   test('whoever is told of free slots is told after each one that comes back', () => {
     const told: number[] = [];
     const slots: Slots = new Slots({ max: 2, onFree: () => told.push(slots.free) });
-    slots.take();
-    slots.take();
+    void slots.take();
+    void slots.take();
     slots.give(accepted, 20);
     slots.give(accepted, 20);
     expect(told).toEqual([1, 2]);
