@@ -164,7 +164,7 @@ function isFlag(flag: string): boolean {
   const own = ['--settings', '--help', '--version', ...SETTING_NAMES.map(flagOf)];
   const name = flag.slice(2);
   const isRead = new RegExp(`--${name}\\b|'${name}'|^\\s+${name}: \\{`, 'm');
-  const readers = ['bench/options.ts', 'test/sim/run.ts', 'package.json'];
+  const readers = ['bench/options.ts', 'test/sim/run.ts', 'test/kill/run.ts', 'package.json'];
   return own.includes(flag) || readers.some((file) => isRead.test(read(file)));
 }
 

@@ -97,7 +97,11 @@ const RULES: readonly {
     rule: invariantsAreTested(judged),
     files: product,
   },
-  { name: 'a number stands for one invariant', rule: invariantsAreUnique, files: product },
+  {
+    name: 'a number stands for one invariant',
+    rule: invariantsAreUnique,
+    files: [...product, ...judged],
+  },
   {
     name: 'a number in a comment stands for an invariant',
     rule: numbersAreDefined,

@@ -167,6 +167,7 @@ class Attempt implements Borrower, Dispatcher.DispatchHandler {
   }
 
   onResponseError(_: unknown, error: Error): void {
+    if (this.#isOver) return;
     if (this.#connection !== undefined && this.#wasStale(this.#connection)) {
       this.#sentAtMs = undefined;
       // Its socket is gone, so undici opens a new one, which has served nobody: there is no third try.

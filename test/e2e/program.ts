@@ -114,9 +114,10 @@ export class Program {
     });
   }
 
-  /** Where it takes events; new after each start. */
+  /** Where it takes events; new after each start, and empty while nobody is there. */
   get url(): string {
-    return this.#running().url ?? '';
+    const { url = '', exit } = this.#running();
+    return exit ? '' : url;
   }
 
   get pid(): number {

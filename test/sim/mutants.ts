@@ -51,8 +51,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a slot is leaked when the lease ran out while waiting for it',
     file: 'dispatcher/dispatch.ts',
-    find: '      slots.give();\n',
-    replace: '',
+    find: '      slots.give();\n      return this.#hold.isCurrent ? this.#giveBack',
+    replace: '      return this.#hold.isCurrent ? this.#giveBack',
   },
 ];
 
