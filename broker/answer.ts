@@ -4,10 +4,10 @@
  * Every answer names the methods that are served, has an explicit length and no Date (5 to 8 us of a request's 75), and
  * no answer is lost on a producer that is still sending:
  *
- * - W1 An answer that comes long before the end of the body says `connection: close`, takes what the producer
+ * - N1 An answer that comes long before the end of the body says `connection: close`, takes what the producer
  *   still sends for up to a second, and only then closes. Closing at once resets the connection while the answer is
  *   under way; one producer in four to ten never saw it.
- * - W2 Where little is still to come, the connection goes on after it, so that a refusal does not cost one; it is cut if
+ * - N2 Where little is still to come, the connection goes on after it, so that a refusal does not cost one; it is cut if
  *   that little does not come within the second.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';

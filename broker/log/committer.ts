@@ -52,6 +52,8 @@ export interface CommitterOptions {
   readonly records: Records;
   readonly leases: Leases;
   readonly timers: DueTimers;
+  /** Entries that were parked for this queue are durable now. */
+  onParked(queue: EgressQueue): void;
 }
 
 export class Committer {
@@ -66,6 +68,8 @@ export class Committer {
   #waiting: { enter(): void; fail(error: KnearError): void }[] = [];
   /** Called when nothing is in commit and nothing waits to be. */
   #idle: (() => void)[] = [];
+  /** Called when the disk works again. */
+  #working: { resolve(): void; reject(error: KnearError): void }[] = [];
   #isSubmitDue = false;
   #graceTimer: Timer | undefined;
   #idleTimer: Timer | undefined;
@@ -139,8 +143,28 @@ export class Committer {
     }
   }
 
+  /**
+   * Resolves when what is in the open group now is durable, or was undone and the disk works again.
+   * @throws KNEAR_CLOSED when the log is closed before that.
+   */
+  async whenDecided(): Promise<void> {
+    if (this.#isClosed) throw closedError();
+    if (!this.#inCommit && this.#open.isEmpty && !this.#failure) return;
+    await new Promise<void>((resolve, reject) => {
+      const done = () => {
+        resolve();
+      };
+      const decided = { safe: done, failed: done };
+      if (this.#failure) this.#working.push({ resolve, reject });
+      else if (this.#open.isEmpty) this.#inCommit?.listeners.push(decided);
+      else this.#open.listeners.push(decided);
+      this.#submit('all');
+    });
+    if (this.#failure) await this.whenDecided();
+  }
+
   /** Resolves when everything that was to be written is; at once when the log closes while it cannot write. */
-  whenIdle(): Promise<void> {
+  #whenIdle(): Promise<void> {
     const isIdle = !this.#inCommit && this.#open.isEmpty && !this.#failure;
     if (isIdle || (this.#failure && this.#isClosed)) return Promise.resolve();
     return new Promise((resolve) => {
@@ -149,14 +173,19 @@ export class Committer {
     });
   }
 
-  /** Writes what there is, and then nothing more. */
-  async close(closed: KnearError): Promise<void> {
+  /** Writes what there is, answers whoever still waits, and writes nothing more. */
+  async close(): Promise<void> {
     this.#isClosed = true;
     this.#probeTimer?.cancel();
+    const closed = closedError();
     for (const { fail } of this.#waiting.splice(0)) fail(closed);
-    await this.whenIdle();
-    this.#graceTimer?.cancel();
-    this.#idleTimer?.cancel();
+    for (const { reject } of this.#working.splice(0)) reject(closed);
+    // So that no position is used twice, even if the records of the last ones never had to be written.
+    if (!this.#failure) this.#open.change(this.#parts.accounts.nextIdsChange());
+    await this.#whenIdle();
+    this.#stopTimers();
+    for (const entry of this.#open.entries) entry.withdraw(closed);
+    for (const listener of this.#open.listeners) listener.failed(closed);
   }
 
   #isFull(): boolean {
@@ -210,8 +239,11 @@ export class Committer {
       else timers.arm(dueAtMs);
     }
     if (group.movesTimers) timers.moved();
+    for (const [queue, { parked }] of group.countDeltas)
+      if (parked > 0) this.#parts.onParked(queue);
     // L1: the next group is on its way before anybody hears of this one.
-    if (this.#open.isUrgent && this.#graceLeftMs() <= 0) this.#submit('due');
+    if (this.#idle.length > 0) this.#submit('all');
+    else if (this.#open.isUrgent && this.#graceLeftMs() <= 0) this.#submit('due');
     else this.schedule();
     for (const entry of group.entries) entry.becomeSafe();
     for (const listener of group.listeners) listener.safe();
@@ -296,9 +328,9 @@ export class Committer {
     this.#failure = undefined;
     observer.observe({ kind: 'log-state', isAccepting: true });
     for (const queue of accounts.queues()) queue.wake();
+    for (const { resolve } of this.#working.splice(0)) resolve();
     timers.check();
     this.schedule();
-    if (this.#open.isEmpty) this.#reportIdle();
   }
 
   #stopTimers(): void {
@@ -319,6 +351,10 @@ export class Committer {
   #references(position: Position): number {
     return this.#parts.store.get('refs', positionKey(position))?.readUInt32BE(0) ?? 1;
   }
+}
+
+export function closedError(): KnearError {
+  return new KnearError('KNEAR_CLOSED', 'the event log is closed');
 }
 
 function messageOf(error: unknown): string {

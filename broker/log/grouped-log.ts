@@ -18,7 +18,7 @@
  */
 import { strict as assert } from 'node:assert';
 
-import { KnearError } from '../../core/errors.ts';
+import { codeOf, KnearError } from '../../core/errors.ts';
 import { eventSizeBytes } from '../../core/event.ts';
 import type { CloudEvent } from '../../core/event.ts';
 import { LEASE_MS } from '../../core/ports/event-log.ts';
@@ -37,7 +37,7 @@ import type { Observer } from '../../core/ports/observer.ts';
 import type { Clock, Timer } from '../../core/ports/time.ts';
 import { Accounts } from './accounts.ts';
 import type { LogLimits } from './accounts.ts';
-import { Committer } from './committer.ts';
+import { closedError, Committer } from './committer.ts';
 import { dropBatch } from './drop.ts';
 import { DueTimers } from './due-timers.ts';
 import type { DueTimer } from './due-timers.ts';
@@ -80,6 +80,7 @@ export class GroupedLog implements EventLog {
   readonly #parkedAgeMs: number;
   #parkedTimer: Timer | undefined;
   #isClosed = false;
+  #closing: Promise<void> | undefined;
 
   /**
    * Takes over a store, with whatever an earlier process left in it.
@@ -129,6 +130,9 @@ export class GroupedLog implements EventLog {
       records: this.#records,
       leases: this.#leases,
       timers: this.#timers,
+      onParked: (queue) => {
+        this.#parking.keepBound(queue);
+      },
     });
     this.#parking = new Parking({
       store,
@@ -156,11 +160,13 @@ export class GroupedLog implements EventLog {
     count: number,
     { signal }: { signal: AbortSignal },
   ): Promise<Delivery[]> {
-    if (this.#isClosed) throw closedError();
-    const rows = await this.#accounts.queue(egressId).pull(count, signal);
-    // From here on a row that cannot be offered (a damaged record) comes back when its lease is over.
-    for (const row of rows) if (row.state === 'open') this.#leases.start(row);
-    return present(rows.map((row) => this.#offer(row)));
+    // Again, when what was pulled is gone before it is offered: its write failed, or its queue was dropped.
+    for (;;) {
+      if (this.#isClosed) throw closedError();
+      const rows = await this.#accounts.queue(egressId).pull(count, signal);
+      const deliveries = this.#offerAll(rows);
+      if (deliveries.length > 0 || signal.aborted || count < 1) return deliveries;
+    }
   }
 
   lag(egressId: string): Lag {
@@ -192,15 +198,14 @@ export class GroupedLog implements EventLog {
   }
 
   async drop(egressId: string): Promise<number> {
+    if (this.#isClosed) throw closedError();
     const queue = this.#accounts.findQueue(egressId);
     if (!queue) return 0;
     // The identity is free from here on: a resource of this name that comes now starts anew.
     const { ready, delayed, parked } = queue.counts;
     for (const row of queue.rows()) this.#leases.end(row);
     this.#committer.open.change(this.#accounts.release(queue));
-    for (const entry of this.#committer.open.entries) {
-      if (entry.rows.delete(queue)) entry.countSettle();
-    }
+    for (const entry of this.#committer.open.entries) this.#dropFromMemory(queue, entry);
     await this.#dropRows(queue);
     const count = ready + delayed + parked;
     if (count > 0) {
@@ -210,13 +215,17 @@ export class GroupedLog implements EventLog {
     return count;
   }
 
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     this.#isClosed = true;
     this.#parkedTimer?.cancel();
     this.#leases.stop();
     this.#timers.stop();
-    await this.#committer.close(closedError());
+    await this.#committer.close();
     for (const queue of this.#accounts.queues()) queue.close();
     await this.#store.close();
   }
@@ -245,10 +254,11 @@ export class GroupedLog implements EventLog {
       ),
     );
     const kept = outputs.filter((output) => output.kind !== 'event');
-    for (const output of kept) this.#keep(row, content, output);
-    // L2: Work and parked entries count when they are durable, which makes the record durable too.
-    if (entry && kept.length === 0) {
-      whenAllSafe(events, {
+    const keptEntries = kept.map((output) => this.#keep(row, content, output));
+    // L2: what stays with the record itself counts when that is durable, and needs no counting then.
+    const isRecordKept = keptEntries.includes(undefined);
+    if (entry && !isRecordKept) {
+      whenAllSafe([...events, ...present(keptEntries)], {
         safe: () => {
           row.queue.learn(this.#clock.monotonicMs() - entry.enteredMs);
           if (isCounted) entry.countSettle();
@@ -324,34 +334,54 @@ export class GroupedLog implements EventLog {
     }
   }
 
-  /** Work or a parked entry goes to the record it is about: the delivery's, its origin's, or a new one. */
-  #keep(row: Row, content: RowContent, output: KeptOutput): void {
+  /**
+   * Work or a parked entry goes to the record it is about: the delivery's, its origin's, or a new one, which is
+   * returned.
+   */
+  #keep(row: Row, content: RowContent, output: KeptOutput): Entry | undefined {
     const { queue } = row;
     const group = this.#committer.open;
     const pending = pendingRow(row, content, output, this.#clock.nowMs());
     const own = output.event === content.event ? row : undefined;
     const record = own ?? (output.event === content.origin?.event ? content.origin : undefined);
     const sizeBytes = own ? content.sizeBytes : eventSizeBytes(output.event);
+    let created: Entry | undefined;
     if (record && own?.entry?.state !== 'open') {
       group.putRow({ queue, position: record.position, sizeBytes, row: pending });
     } else {
-      const entry =
-        own?.entry ??
-        this.#createEntry(content.account.id, output.event, { isEarly: false, graceMs: 0 });
-      entry.rows.set(queue, pending);
-      // Never counted down, see L2 in `settle`.
-      if (!own) entry.uncounted = 1;
+      const late = { isEarly: false, graceMs: 0 };
+      if (!own?.entry) created = this.#createEntry(content.account.id, output.event, late);
+      const entry = own?.entry ?? created;
+      entry?.rows.set(queue, pending);
+      // Never counted down: it is safe when it is durable.
+      if (created) created.uncounted = 1;
       if (pending.kind === 'work' && pending.origin !== undefined) group.refer(pending.origin, 1);
       group.hurry();
     }
     if (pending.kind === 'parked') this.#parking.arrived(queue, sizeBytes);
     else if (pending.dueAtMs === 0) queue.counts.ready += 1;
     else queue.counts.delayed += 1;
+    return created;
   }
 
-  #offer(row: Row): Delivery | undefined {
-    // The queue may have been closed between the pull and its answer.
-    if (row.state !== 'open') return undefined;
+  /** A damaged record does not hold up the others: it comes back when its lease is over. */
+  #offerAll(rows: readonly Row[]): Delivery[] {
+    const deliveries: Delivery[] = [];
+    const faults: unknown[] = [];
+    for (const row of rows) {
+      if (row.state !== 'open') continue;
+      this.#leases.start(row);
+      try {
+        deliveries.push(this.#offer(row));
+      } catch (error) {
+        faults.push(error);
+      }
+    }
+    if (faults.length > 0 && deliveries.length === 0) throw corrupt(faults);
+    return deliveries;
+  }
+
+  #offer(row: Row): Delivery {
     const content = this.#records.content(row);
     row.lease += 1;
     row.offers += 1;
@@ -391,10 +421,24 @@ export class GroupedLog implements EventLog {
     });
   }
 
+  #dropFromMemory(queue: EgressQueue, entry: Entry): void {
+    const row = entry.rows.get(queue);
+    if (!row) return;
+    entry.rows.delete(queue);
+    if (row.kind === 'work' && row.origin !== undefined) {
+      const { open: group } = this.#committer;
+      const { origin: position } = row;
+      const origin = group.entries.find((each) => each.position === position);
+      group.refer(position, -1, origin ?? this.#records.read(position));
+    }
+    entry.countSettle();
+  }
+
+  /** Each batch is read when the one before is gone. */
   async #dropRows(queue: EgressQueue): Promise<void> {
     const [store, records] = [this.#store, this.#records];
-    do await this.#committer.whenIdle();
-    while (!this.#isClosed && dropBatch({ store, records, queue, group: this.#committer.open }));
+    do await this.#committer.whenDecided();
+    while (dropBatch({ store, records, queue, group: this.#committer.open }));
     this.#accounts.forget(queue);
   }
 }
@@ -423,6 +467,7 @@ function present<Value>(values: readonly (Value | undefined)[]): Value[] {
   return values.filter((value) => value !== undefined);
 }
 
-function closedError(): KnearError {
-  return new KnearError('KNEAR_CLOSED', 'the event log is closed');
+function corrupt([cause]: readonly unknown[]): KnearError {
+  const detail = cause instanceof Error ? cause.message : String(cause);
+  return new KnearError(codeOf(cause) ?? 'KNEAR_LOG_CORRUPT', detail, { cause });
 }

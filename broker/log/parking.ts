@@ -54,6 +54,11 @@ export class Parking {
   arrived(queue: EgressQueue, sizeBytes: number): void {
     queue.counts.parked += 1;
     queue.counts.parkedBytes += sizeBytes;
+    this.keepBound(queue);
+  }
+
+  /** Drops what is over the bound, as far as it is on disk: what comes in one group is judged again after its flush. */
+  keepBound(queue: EgressQueue): void {
     for (;;) {
       const reason = this.#overBound(queue);
       const oldest = reason && this.list(queue, { limit: 1 })[0];

@@ -7,8 +7,8 @@
 import { describe, test } from '@jest/globals';
 import fc from 'fast-check';
 
+import type { Leave, Step } from './log-steps.ts';
 import { EGRESSES, World } from './log-world.ts';
-import type { Leave, Step } from './log-world.ts';
 
 const egressId = fc.constantFrom(...EGRESSES);
 /** Mostly one or two egresses; sometimes nobody. */
@@ -40,7 +40,11 @@ const steps: fc.Arbitrary<Step>[] = [
     to: fc.array(to, { minLength: 1, maxLength: 3 }),
     isHeld: fc.boolean(),
   }),
-  fc.record({ kind: fc.constant('pull'), egressId, count: fc.integer({ min: 1, max: 4 }) }),
+  fc.record({
+    kind: fc.constantFrom('pull', 'pull', 'pull', 'wait'),
+    egressId,
+    count: fc.integer({ min: 1, max: 4 }),
+  }),
   fc.record({ kind: fc.constant('settle'), which, leave: fc.constantFrom(...LEAVES), to }),
   fc.record({ kind: fc.constant('pass') }),
   fc.record({ kind: fc.constant('turn') }),

@@ -7,6 +7,8 @@ import { parseTimerKey, rowKeyPosition } from '../../broker/log/keys.ts';
 import { TABLES } from '../../broker/log/store.ts';
 import type { LogStore, StoredRow, Table } from '../../broker/log/store.ts';
 import { eventSizeBytes } from '../../core/event.ts';
+import { labelOf, token } from './log-model.ts';
+import type { Token } from './log-model.ts';
 
 /** Every key of the log's tables lies between these. */
 const ALL = { from: Buffer.alloc(0), to: Buffer.alloc(32, 0xff), limit: 1_000_000 };
@@ -29,6 +31,34 @@ export function storedIds(store: LogStore): string[] {
   return rowsOf(store, 'event').map(({ value }) =>
     String(decodeEvent(value).event.attributes.get('id')),
   );
+}
+
+/** What waits according to the tables, in the model's words: that of dropped egresses does not. */
+export function labelsOf(store: LogStore): string[] {
+  const egresses = egressAccounts(store);
+  const eventIds = new Map(
+    rowsOf(store, 'event').map(({ key, value }) => [
+      key.toString('hex'),
+      String(decodeEvent(value).event.attributes.get('id')),
+    ]),
+  );
+  const labels: string[] = [];
+  const add = (key: Buffer, kind: Token['kind'], more: Partial<Token> = {}) => {
+    const egress = egresses.get(key.readUInt32BE());
+    if (egress?.isGone) return;
+    const eventId = eventIds.get(key.toString('hex', 4)) ?? 'missing';
+    labels.push(labelOf(token({ egressId: egress?.id ?? 'nobody', eventId, kind, ...more })));
+  };
+  for (const { key, value } of rowsOf(store, 'ready')) if (value[0] === 0) add(key, 'deliver');
+  for (const { key } of rowsOf(store, 'parked')) add(key, 'parked');
+  for (const { key, value } of rowsOf(store, 'work')) {
+    const { work, origin } = decodeWork(value);
+    const originKey = Buffer.alloc(8);
+    originKey.writeBigUInt64BE(BigInt(origin ?? 0));
+    const originId = origin === undefined ? undefined : eventIds.get(originKey.toString('hex'));
+    add(key, 'work', { phase: work.phase, attempt: work.attempt, originId });
+  }
+  return labels.toSorted();
 }
 
 /** Every rule that the tables break, in words; none when all is well. */

@@ -4,51 +4,20 @@
  */
 import { strict as assert } from 'node:assert';
 
-import { decodeEvent, decodeJson, decodeWork } from '../../broker/log/record.ts';
-import type { LogStore } from '../../broker/log/store.ts';
-import type { CloudEvent } from '../../core/event.ts';
 import { LEASE_MS } from '../../core/ports/event-log.ts';
-import type { Delivery, Output } from '../../core/ports/event-log.ts';
-import {
-  eventOutput,
-  eventTo,
-  fateOf,
-  openStage,
-  parkedOutput,
-  reopen,
-  workOutput,
-} from './log-stage.ts';
-import type { Fate, Stage } from './log-stage.ts';
-import { faultsOf, fillOf, rowsOf } from './log-tables.ts';
-import { isAnswerDue, isSafe, labelOf, Model, token } from './log-model.ts';
+import type { Delivery } from '../../core/ports/event-log.ts';
+import { isAnswerDue, isSafe, labelOf, Model } from './log-model.ts';
 import type { Token } from './log-model.ts';
+import { fateOf, openStage, reopen } from './log-stage.ts';
+import type { Fate, Stage } from './log-stage.ts';
+import { Events, idOfEvent, leaveBehind, tokensFor } from './log-steps.ts';
+import type { Step } from './log-steps.ts';
+import { faultsOf, fillOf, labelsOf } from './log-tables.ts';
 
-/** `which` picks one of what there is by remainder, so that every step means something wherever it stands. */
-export type Step =
-  | { readonly kind: 'append'; readonly to: readonly string[]; readonly isHeld: boolean }
-  | { readonly kind: 'pull'; readonly egressId: string; readonly count: number }
-  | {
-      readonly kind: 'settle';
-      readonly which: number;
-      readonly leave: readonly Leave[];
-      readonly to: string;
-    }
-  | { readonly kind: 'release' | 'extend'; readonly which: number }
-  | { readonly kind: 'advance'; readonly ms: number }
-  | { readonly kind: 'turn' | 'pass' | 'fail' | 'crash' | 'restart' }
-  | { readonly kind: 'drop'; readonly egressId: string };
+type StepOf<Kind extends Step['kind']> = Extract<Step, { kind: Kind }>;
 
-/** One output: `own` is about the delivery's event, `new` about another one, `origin` about what a reply answers. */
-export type Leave =
-  | 'event'
-  | 'work own'
-  | 'work later'
-  | 'work new'
-  | 'work reply'
-  | 'work origin'
-  | 'parked own'
-  | 'parked new'
-  | 'parked origin';
+/** Time passes in steps of this, so that what a timer starts can answer. */
+const TIME_STEP_MS = 500;
 
 export const EGRESSES = ['a', 'b', 'c'] as const;
 
@@ -61,6 +30,14 @@ interface Promised {
   readonly what: string;
   readonly fate: Fate;
   readonly tokens: readonly Token[];
+  /** It has to be turned away. */
+  readonly isRefused?: boolean;
+}
+
+interface Waiting {
+  readonly egressId: string;
+  readonly fate: Fate;
+  readonly patience: AbortController;
 }
 
 export class World {
@@ -72,7 +49,9 @@ export class World {
   #drops: Fate[] = [];
   #isFailing = false;
   #knownCommit: unknown;
-  #events = 0;
+  readonly #events = new Events();
+  /** Pulls that wait: what they have come to, and how to end them. */
+  #waiting: Waiting[] = [];
 
   constructor({ windowMax }: { windowMax: number }) {
     this.#limits = { windowMax };
@@ -86,6 +65,7 @@ export class World {
 
   /** Nothing is lost: all that is owed is offered once the disk works, and a log that is empty leaves nothing. */
   async end(): Promise<void> {
+    for (const { patience } of this.#waiting) patience.abort();
     await this.#recover();
     for (let round = 0; this.#owed().length > 0; round += 1) {
       assert(round < 50, `never offered: ${this.#owed().map(labelOf).join(', ')}`);
@@ -106,6 +86,9 @@ export class World {
         return;
       case 'pull':
         await this.#pull(step);
+        return;
+      case 'wait':
+        this.#wait(step);
         return;
       case 'settle':
         this.#settle(step);
@@ -143,16 +126,39 @@ export class World {
 
   // --- the steps ------------------------------------------------------------------------------------------------------
 
-  #append({ to, isHeld }: Extract<Step, { kind: 'append' }>): void {
-    const events = to.map((ids) => this.#newEvent(ids, isHeld));
-    const tokens = this.#isFailing ? [] : events.flatMap((event) => this.#tokensFor(event));
+  #append({ to, isHeld }: StepOf<'append'>): void {
+    const events = to.map((ids) => this.#events.next(ids, isHeld));
+    const isRefused = this.#isFailing;
+    const tokens = isRefused ? [] : events.flatMap(tokensFor);
     const fate = fateOf(this.#stage.log.append('orders', events));
-    if (this.#isFailing) return;
     this.#model.add(tokens);
-    this.#promised.push({ what: `append of ${tokens.map(labelOf).join(', ')}`, fate, tokens });
+    this.#promised.push({
+      what: `append of ${tokens.map(labelOf).join(', ')}`,
+      fate,
+      tokens,
+      isRefused,
+    });
   }
 
-  async #pull({ egressId, count }: Extract<Step, { kind: 'pull' }>): Promise<Delivery[]> {
+  #wait({ egressId, count }: StepOf<'wait'>): void {
+    const patience = new AbortController();
+    const fate = fateOf(this.#stage.log.pull(egressId, count, { signal: patience.signal }));
+    this.#waiting.push({ egressId, fate, patience });
+  }
+
+  /** What waiting pulls were served with belongs to its holders from now on. */
+  #collect(): void {
+    const nowMs = this.#stage.clock.monotonicMs();
+    for (const { fate } of this.#waiting) {
+      assert.notEqual(fate.state, 'rejected', 'a pull that waits');
+      // A pull resolves with deliveries, see `#wait`.
+      for (const delivery of (fate.value ?? []) as Delivery[])
+        this.#held.push(this.#hold(delivery, nowMs));
+    }
+    this.#waiting = this.#waiting.filter(({ fate }) => fate.state === 'pending');
+  }
+
+  async #pull({ egressId, count }: StepOf<'pull'>): Promise<Delivery[]> {
     const nowMs = this.#stage.clock.monotonicMs();
     const sureCount = this.#sureCount(egressId);
     const patience = new AbortController();
@@ -177,6 +183,8 @@ export class World {
   /** As many as a pull must find. L3: it may be content with one read, a quarter of the window; L7: held rows fill it. */
   #sureCount(egressId: string): number {
     const { windowMax } = this.#limits;
+    const isAhead = this.#waiting.some((other) => other.egressId === egressId);
+    if (isAhead) return 0;
     const waiting = this.#model.of(egressId);
     const heldCount = waiting.filter((one) => one.isHeld && !one.wasDurable).length;
     const sureCount = waiting.filter((one) => this.#isOfferable(one, 'surely')).length;
@@ -200,60 +208,23 @@ export class World {
     return { delivery, token: owed };
   }
 
-  #settle({ which, leave, to }: Extract<Step, { kind: 'settle' }>): void {
+  #settle({ which, leave, to }: StepOf<'settle'>): void {
     const held = pick(this.#held, which);
     if (!held) return;
-    const made = leave.map((one) => this.#makeOutput(held, one, to));
+    const laterMs = this.#stage.clock.nowMs() + 20_000;
+    const context = { delivery: held.delivery, events: this.#events, to, laterMs };
+    const made = leave.map((one) => leaveBehind(one, context));
     const outputs = made.map(({ output }) => output);
     const fate = fateOf(held.delivery.settle(outputs));
     const isCounted = this.#model.live.has(held.token);
-    const isRefused = this.#isFailing && outputs.some(({ kind }) => kind === 'event');
+    const isRefused = isCounted && this.#isFailing && outputs.some(({ kind }) => kind === 'event');
     if (!isCounted || isRefused) {
-      this.#promised.push({ what: 'settle without effect', fate, tokens: [] });
+      this.#promised.push({ what: 'settle without effect', fate, tokens: [], isRefused });
       return;
     }
     const tokens = made.flatMap((one) => one.tokens);
     this.#model.settle(held.token, tokens);
     this.#promised.push({ what: `settle of ${labelOf(held.token)}`, fate, tokens });
-  }
-
-  #makeOutput(
-    { delivery, token: about }: Held,
-    leave: Leave,
-    to: string,
-  ): { output: Output; tokens: Token[] } {
-    const { event, origin, egressId } = delivery;
-    if (leave === 'event') {
-      const next = this.#newEvent(to, false);
-      return { output: eventOutput(next), tokens: this.#tokensFor(next) };
-    }
-    const subject =
-      leave.endsWith('new') || leave.endsWith('reply') ? this.#newEvent('', false) : event;
-    const on = leave.endsWith('origin') && origin ? origin : subject;
-    const eventId = idOfEvent(on);
-    if (leave.startsWith('parked')) {
-      return { output: parkedOutput(on), tokens: [token({ egressId, eventId, kind: 'parked' })] };
-    }
-    const phase =
-      leave === 'work reply' ? 'reply' : about.phase === 'reply' ? 'deliver' : 'dead-letter';
-    const answered =
-      leave === 'work reply' ? (origin ?? event) : leave === 'work own' ? origin : undefined;
-    const attempt = about.attempt + 1;
-    const dueAtMs = leave === 'work later' ? this.#stage.clock.nowMs() + 20_000 : 0;
-    return {
-      output: workOutput(on, { phase, attempt, dueAtMs, ...(answered && { origin: answered }) }),
-      tokens: [
-        token({
-          egressId,
-          eventId,
-          kind: 'work',
-          phase,
-          attempt,
-          dueAtMs,
-          originId: answered && idOfEvent(answered),
-        }),
-      ],
-    };
   }
 
   /** What is about to lapse is left alone: a lease ends up to a second late. */
@@ -274,9 +245,10 @@ export class World {
   }
 
   async #advance(ms: number): Promise<void> {
-    for (let left = ms; left > 0; left -= 500) {
-      this.#stage.clock.advance(Math.min(left, 500));
+    for (let left = ms; left > 0; left -= TIME_STEP_MS) {
+      this.#stage.clock.advance(Math.min(left, TIME_STEP_MS));
       await turn();
+      this.#collect();
       this.#noticeCommit();
     }
   }
@@ -328,6 +300,7 @@ export class World {
     this.#held = [];
     this.#promised = [];
     this.#drops = [];
+    this.#waiting = [];
     this.#isFailing = false;
     this.#knownCommit = undefined;
     await turn();
@@ -338,8 +311,10 @@ export class World {
 
   async #afterStep(kind: Step['kind']): Promise<void> {
     await turn();
+    this.#collect();
     if (kind === 'pass') this.#compareDisk();
     this.#comparePromises();
+    this.#compareWaiting();
     for (const egressId of EGRESSES) this.#compareLag(egressId);
     assert.deepEqual(this.#stage.log.egressIds().toSorted(), this.#model.egressIds().toSorted());
     this.#noticeCommit();
@@ -354,12 +329,14 @@ export class World {
   #compareDisk(): void {
     const { store } = this.#stage;
     assert.deepEqual(faultsOf(store), []);
-    assert.deepEqual(diskLabels(store), [...this.#model.durable].map(labelOf).toSorted());
+    assert.deepEqual(labelsOf(store), [...this.#model.durable].map(labelOf).toSorted());
   }
 
   #comparePromises(): void {
-    for (const { what, fate, tokens } of this.#promised) {
-      if (fate.state === 'resolved') {
+    for (const { what, fate, tokens, isRefused } of this.#promised) {
+      if (isRefused) {
+        assert.equal(fate.state, 'rejected', `taken while the disk fails: ${what}`);
+      } else if (fate.state === 'resolved') {
         assert(tokens.every(isSafe), `answered before it was safe: ${what}`);
       } else if (fate.state === 'rejected') {
         assert(this.#isFailing, `rejected while the disk works: ${what}`);
@@ -369,6 +346,19 @@ export class World {
       }
     }
     this.#promised = this.#promised.filter(({ fate }) => fate.state === 'pending');
+  }
+
+  /** A pull waits only while there is nothing that it must find. */
+  #compareWaiting(): void {
+    if (this.#isFailing) return;
+    for (const { egressId } of this.#waiting) {
+      const missed = this.#model.of(egressId).filter((one) => this.#isOfferable(one, 'surely'));
+      const isBlocked = this.#model.of(egressId).some((one) => one.isHeld && !one.wasDurable);
+      assert(
+        isBlocked || missed.length === 0,
+        `${egressId} waits beside ${missed.map(labelOf).join(', ')}`,
+      );
+    }
   }
 
   #checkAllAnswered(): void {
@@ -429,18 +419,6 @@ export class World {
 
   // --- small things ---------------------------------------------------------------------------------------------------
 
-  #newEvent(to: string, isHeld: boolean): CloudEvent {
-    this.#events += 1;
-    return eventTo(to, { id: `e${this.#events}`, isHeld });
-  }
-
-  #tokensFor(event: CloudEvent): Token[] {
-    const isHeld = event.attributes.has('held');
-    const to = String(event.attributes.get('to'));
-    const ids = to.split(' ').filter((id) => id !== '');
-    return ids.map((egressId) => token({ egressId, eventId: idOfEvent(event), isHeld }));
-  }
-
   /** `surely`: a pull must find it; `maybe`: it may. They differ while a lease is running out and a timer is due. */
   #isOfferable(one: Token, how: 'surely' | 'maybe'): boolean {
     const lease = this.#leaseOf(one);
@@ -453,7 +431,8 @@ export class World {
   #leaseOf({ leaseUntilMs }: Token): 'none' | 'running' | 'lapsing' {
     const overMs = this.#stage.clock.monotonicMs() - leaseUntilMs;
     if (leaseUntilMs === 0 || overMs >= 1_000) return 'none';
-    return overMs < 0 ? 'running' : 'lapsing';
+    // A pull that waited may have been served up to a step of time before that was seen.
+    return overMs < -TIME_STEP_MS ? 'running' : 'lapsing';
   }
 
   /** Only the last one who was offered it may extend or release it. */
@@ -471,41 +450,4 @@ function turn(): Promise<void> {
 
 function pick<Value>(values: readonly Value[], which: number): Value | undefined {
   return values[which % values.length];
-}
-
-function idOfEvent(event: CloudEvent): string {
-  return String(event.attributes.get('id'));
-}
-
-/** The tables in the model's words. */
-function diskLabels(store: LogStore): string[] {
-  const egresses = new Map(
-    rowsOf(store, 'egress').map(({ key, value }) => [
-      key.readUInt32BE(),
-      decodeJson<{ id: string; isGone?: boolean }>(value),
-    ]),
-  );
-  const eventIds = new Map(
-    rowsOf(store, 'event').map(({ key, value }) => [
-      key.toString('hex'),
-      idOfEvent(decodeEvent(value).event),
-    ]),
-  );
-  const labels: string[] = [];
-  const add = (key: Buffer, kind: Token['kind'], more: Partial<Token> = {}) => {
-    const egress = egresses.get(key.readUInt32BE());
-    if (egress?.isGone) return;
-    const eventId = eventIds.get(key.toString('hex', 4)) ?? 'missing';
-    labels.push(labelOf(token({ egressId: egress?.id ?? 'nobody', eventId, kind, ...more })));
-  };
-  for (const { key, value } of rowsOf(store, 'ready')) if (value[0] === 0) add(key, 'deliver');
-  for (const { key } of rowsOf(store, 'parked')) add(key, 'parked');
-  for (const { key, value } of rowsOf(store, 'work')) {
-    const { work, origin } = decodeWork(value);
-    const originKey = Buffer.alloc(8);
-    originKey.writeBigUInt64BE(BigInt(origin ?? 0));
-    const originId = origin === undefined ? undefined : eventIds.get(originKey.toString('hex'));
-    add(key, 'work', { phase: work.phase, attempt: work.attempt, originId });
-  }
-  return labels.toSorted();
 }

@@ -299,7 +299,7 @@ describe('Y1: weak evidence removes nothing', () => {
     expect(it.always(B)).toBe(true);
   });
 
-  test('when there are too many documents, which takes in none of that file', async () => {
+  test('when there are too many documents, which takes in none of that file (Y5)', async () => {
     const it = await watched({ 'a.yaml': version(1) });
     const service = (index: number) =>
       `{apiVersion: v1, kind: Service, metadata: {name: s${String(index)}}}\n`;

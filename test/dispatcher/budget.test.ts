@@ -8,7 +8,7 @@ function take(budget: Budget, count: number, bytes = 1): void {
   for (let each = 0; each < count; each += 1) expect(budget.take(bytes)).toBe(true);
 }
 
-/** Names of those who were woken so far, in order. */
+/** Names of those who are woken, in order. */
 function waiters(budget: Budget, ...names: string[]): string[] {
   const woken: string[] = [];
   for (const name of names) void budget.whenFree().then(() => woken.push(name));
@@ -75,53 +75,73 @@ describe('the bounds', () => {
 });
 
 describe('waiting for room', () => {
-  test('is over at once where there is some and nobody waits', async () => {
+  test('is over at once where there is some', async () => {
     const budget = new Budget({ countMax: 1, bytesMax: WIDE_BYTES });
     const woken = waiters(budget, 'a');
     await Promise.resolve();
     expect(woken).toEqual(['a']);
   });
 
-  test('everybody is woken together, in the order in which they came, when a tenth is free', async () => {
-    const budget = new Budget({ countMax: 20, bytesMax: WIDE_BYTES });
-    take(budget, 20);
+  test.each([1, 2, 20])(
+    'ends for one at a time, who came first, of %d places',
+    async (countMax) => {
+      const budget = new Budget({ countMax, bytesMax: WIDE_BYTES });
+      take(budget, countMax);
+      const woken = waiters(budget, 'a', 'b', 'c');
+      for (const names of [['a'], ['a', 'b'], ['a', 'b', 'c']]) {
+        budget.give(1);
+        await Promise.resolve();
+        expect(woken).toEqual(names);
+        take(budget, 1);
+      }
+    },
+  );
+
+  test('goes on to the next when who was woken leaves room', async () => {
+    const budget = new Budget({ countMax: 3, bytesMax: WIDE_BYTES });
+    take(budget, 3);
     const woken = waiters(budget, 'a', 'b', 'c');
     budget.give(1);
-    budget.give(1);
-    await Promise.resolve();
-    expect(woken).toEqual(['a', 'b', 'c']);
-  });
-
-  test.each([1, 2, 5])('ends where the whole is %d places', async (countMax) => {
-    const budget = new Budget({ countMax, bytesMax: WIDE_BYTES });
-    take(budget, countMax);
-    const woken = waiters(budget, 'a', 'b');
-    for (let count = 0; count < countMax; count += 1) budget.give(1);
+    budget.passOn();
     await Promise.resolve();
     expect(woken).toEqual(['a', 'b']);
   });
 
-  test('ends when the bytes of a single large event are back', async () => {
+  test('does not go on to the next when there is no room', async () => {
+    const budget = new Budget({ countMax: 1, bytesMax: WIDE_BYTES });
+    take(budget, 1);
+    const woken = waiters(budget, 'a');
+    budget.passOn();
+    await Promise.resolve();
+    expect(woken).toEqual([]);
+  });
+
+  test('ends when bytes are back, not for a place alone', async () => {
     const budget = new Budget({ countMax: 100, bytesMax: 1_000 });
     take(budget, 1, 64_000);
+    budget.take(1);
     const woken = waiters(budget, 'a');
+    budget.passOn();
+    await Promise.resolve();
+    expect(woken).toEqual([]);
     budget.give(64_000);
     await Promise.resolve();
     expect(woken).toEqual(['a']);
   });
 
-  test('who waits while others are woken waits for the next time', async () => {
+  test('begins anew, at the end of the line, for who was woken and found nothing', async () => {
     const budget = new Budget({ countMax: 1, bytesMax: WIDE_BYTES });
     take(budget, 1);
-    const woken = waiters(budget, 'a');
+    const woken = waiters(budget, 'a', 'b');
     budget.give(1);
     take(budget, 1);
-    woken.push(...waiters(budget, 'b'));
+    woken.push(...waiters(budget, 'a again'));
+    budget.give(1);
     await Promise.resolve();
-    expect(woken).toEqual(['a']);
+    expect(woken).toEqual(['a', 'b']);
   });
 
-  test('ends for all when the dispatcher stops', async () => {
+  test('ends for all, in the order in which they came, when the dispatcher stops', async () => {
     const budget = new Budget({ countMax: 1, bytesMax: WIDE_BYTES });
     take(budget, 1);
     const woken = waiters(budget, 'a', 'b');
@@ -129,4 +149,15 @@ describe('waiting for room', () => {
     await Promise.resolve();
     expect(woken).toEqual(['a', 'b']);
   });
+});
+
+test.each([
+  { name: 'half of the places', count: 50, bytes: 1, isTight: false },
+  { name: 'more than half of the places', count: 51, bytes: 1, isTight: true },
+  { name: 'half of the bytes', count: 1, bytes: 5_000, isTight: false },
+  { name: 'more than half of the bytes', count: 1, bytes: 5_001, isTight: true },
+])('with $name in use, room is tight: $isTight', ({ count, bytes, isTight }) => {
+  const budget = new Budget({ countMax: 100, bytesMax: 10_000 });
+  take(budget, count, bytes);
+  expect(budget.isTight).toBe(isTight);
 });

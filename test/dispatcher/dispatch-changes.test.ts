@@ -96,6 +96,46 @@ describe('D3: the next attempt goes by', () => {
   });
 });
 
+describe('D3: what waited for a slot goes by the resources of the moment at which it has one', () => {
+  async function waitingForSlot(): Promise<Stage> {
+    const stage = new Stage({ egresses: [waiting()], slotsMax: 1 });
+    stage.deliverer.script(SUBSCRIBER, rejected(500), 'hang', accepted);
+    await stage.produce('orders', eventOf('e1'), eventOf('e2'));
+    await stage.pass(1_000);
+    expect(stage.deliverer.calls.map(({ event }) => idOf(event))).toEqual(['e1', 'e2']);
+    return stage;
+  }
+
+  test('its egress vanished: nothing is sent, and it is in the log with its attempts', async () => {
+    const stage = await waitingForSlot();
+    stage.apply({ egresses: [] });
+    stage.deliverer.answer(accepted);
+    await stage.pass(1_000);
+    expect(stage.deliverer.calls).toHaveLength(2);
+    expect([stage.loop().slots.inUse, stage.log.lag('egress').ready]).toEqual([0, 1]);
+    stage.apply({ egresses: [waiting()] });
+    await stage.pass(0);
+    expect(stage.trail().slice(-2)).toEqual([`deliver 2 ${SUBSCRIBER} 202`, 'end delivered']);
+  });
+
+  test('its subscriber moved', async () => {
+    const stage = await waitingForSlot();
+    stage.apply({ egresses: [waiting({ subscriber: at(ELSEWHERE) })] });
+    stage.deliverer.answer(accepted);
+    await stage.pass(0);
+    expect(stage.trail().slice(-2)).toEqual([`deliver 2 ${ELSEWHERE} 202`, 'end delivered']);
+  });
+
+  test('its subscriber is an ingress of ours now: the slot is somebody else’s', async () => {
+    const stage = await waitingForSlot();
+    stage.apply({ egresses: [waiting({ subscriber: inside('steps') })] });
+    stage.deliverer.answer(accepted);
+    await stage.pass(0);
+    expect([stage.loop().slots.inUse, stage.trail().at(-1)]).toEqual([0, 'end delivered']);
+    expect(stage.deliverer.calls).toHaveLength(2);
+  });
+});
+
 describe('an edited filter', () => {
   test('applies to what was not offered yet: it ends as filtered', async () => {
     const stage = new Stage({ egresses: [trigger()], slotsMax: 1 });

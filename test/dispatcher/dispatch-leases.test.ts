@@ -42,6 +42,19 @@ describe('D4: after the end of its lease, a holder', () => {
     ]);
   });
 
+  test.each([
+    { name: 'parks nothing', parts: { retry: NO_RETRY } },
+    { name: 'drops nothing', parts: { retry: NO_RETRY, exhausted: 'drop' } },
+    { name: 'waits for nothing', parts: { retry: linear(3, 500) } },
+    { name: 'puts nothing off', parts: { retry: linear(3, 5_000) } },
+  ] as const)('$name when its attempt has failed', async ({ parts }) => {
+    const stage = await frozenStage(parts);
+    stage.deliverer.answer(rejected(500));
+    await stage.pass(0);
+    expect(stage.trail()).toEqual([`deliver 1 ${SUBSCRIBER} 500 KNEAR_REJECTED`]);
+    expect(stage.log.lag('egress')).toEqual({ ready: 1, delayed: 0, parked: 0 });
+  });
+
   test('settles a success in hand, and the event is not offered again', async () => {
     const stage = await frozenStage();
     stage.deliverer.answer(accepted);
@@ -105,9 +118,19 @@ describe('D6: five leases in a row without an outcome', () => {
 
   test('are a failed attempt: the event is tried again as one that failed once', async () => {
     const stage = await lostStage(5, { retry: linear(1, 500) });
-    expect(stage.trail()).toEqual([expect.stringMatching(/^wait deliver 1 500 /)]);
+    expect(stage.log.lag('egress')).toEqual({ ready: 0, delayed: 1, parked: 0 });
     await stage.pass(500);
-    expect(stage.trail().slice(1)).toEqual([`deliver 2 ${SUBSCRIBER} 202`, 'end delivered']);
+    expect(stage.trail()).toEqual([`deliver 2 ${SUBSCRIBER} 202`, 'end delivered']);
+  });
+
+  test('count in the log: deliveries that all end in a bug use up the retries and come to their end', async () => {
+    const stage = new Stage({ egresses: [trigger({ retry: linear(2, 100) })] });
+    stage.deliverer.script(SUBSCRIBER, new Error('a bug'));
+    await stage.produce('orders', eventOf('e1'));
+    await stage.pass(600_000);
+    expect(stage.trail().at(-1)).toBe('end parked KNEAR_LEASE_LOST');
+    // Three attempts, each of five leases.
+    expect(stage.deliverer.calls).toHaveLength(15);
   });
 
   test('are a failed attempt with a code of its own, in a dead letter, too', async () => {

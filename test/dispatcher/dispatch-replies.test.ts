@@ -120,7 +120,7 @@ describe('a reply to a Channel', () => {
     const stage = channelStage();
     const reply = { ...REPLY, attributes: new Map([...REPLY.attributes, ['knativebrokerttl', 3]]) };
     stage.deliverer.script(SUBSCRIBER, replied(reply));
-    await stage.produce('steps', INPUT);
+    await stage.produce('steps', eventOf('e1', { attributes: { knativebrokerttl: 9 } }));
     expect(await collected(stage)).toEqual([reply]);
     expect(stage.trail()).toEqual([`deliver 1 ${SUBSCRIBER} 200`, 'end delivered']);
   });

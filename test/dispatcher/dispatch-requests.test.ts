@@ -8,6 +8,7 @@ import {
   at,
   attributesOf,
   eventOf,
+  ofType,
   OUTSIDE,
   retries,
   SINK,
@@ -113,7 +114,8 @@ describe('the request to a reply address', () => {
     const egress = subscription({ namespace: 'billing', reply: at(OUTSIDE) });
     const script = (stage: Stage) => stage.deliverer.script(SUBSCRIBER, replied(reply));
     const [, call] = await callsOf(egress, { script });
-    expect(call).toMatchObject({ url: OUTSIDE, namespace: 'billing' });
+    // What a reply address says to a reply is nobody's business, so it is not asked.
+    expect(call).toMatchObject({ url: OUTSIDE, namespace: 'billing', wantsReply: false });
     expect(call?.event).toEqual(reply);
   });
 });
@@ -139,6 +141,22 @@ describe('a Service', () => {
     const called = calls.map(({ url }) => url.replace('/in?as=event', ''));
     expect(called.slice(0, 3).sort()).toEqual([...urls].sort());
     expect(called[3]).toBe(called[0]);
+  });
+
+  test('events take turns, whichever records are for this egress', async () => {
+    const stage = new Stage({
+      egresses: [
+        trigger({ subscriber: SERVICE, filter: ofType('mine') }),
+        trigger({ id: 'other', subscriber: at(OUTSIDE), filter: ofType('others') }),
+      ],
+      services: { 'shop/orders': { endpoints: [endpoint('10.0.0.1'), endpoint('10.0.0.2')] } },
+    });
+    for (let index = 0; index < 10; index += 1) {
+      await stage.produce('orders', eventOf(`mine${index}`, { type: 'mine' }));
+      await stage.produce('orders', eventOf(`other${index}`, { type: 'others' }));
+    }
+    expect(stage.deliverer.callsTo('http://10.0.0.1:8080/in?as=event')).toHaveLength(5);
+    expect(stage.deliverer.callsTo('http://10.0.0.2:8080/in?as=event')).toHaveLength(5);
   });
 
   test('events take turns, too', async () => {

@@ -1,7 +1,7 @@
 /** The set of loops: which there are, what becomes of deleted egresses, when the door yields, and the drain. */
 import { describe, expect, test } from '@jest/globals';
 import type { CloudEvent } from '../../core/event.ts';
-import { accepted, rejected } from '../fakes/scripted-deliverer.ts';
+import { accepted, rejected, unreachable } from '../fakes/scripted-deliverer.ts';
 import {
   at,
   eventOf,
@@ -100,9 +100,9 @@ describe('P1: what the log holds for an egress that is gone', () => {
   test('has its whole grace each time the egress vanishes', async () => {
     const stage = await withBacklog();
     stage.apply({ egresses: [] });
-    await stage.pass(9_000);
+    await stage.pass(6_000);
     stage.apply({ egresses: [trigger({ isPaused: true })] });
-    await stage.pass(5_000);
+    await stage.pass(1_000);
     stage.apply({ egresses: [] });
     await stage.pass(9_999);
     expect(stage.trail()).toEqual([]);
@@ -114,7 +114,9 @@ describe('P1: what the log holds for an egress that is gone', () => {
     const stage = await withBacklog();
     stage.apply({ egresses: [] });
     await stage.pass(6_000);
+    const timers = stage.clock.timerCount;
     stage.apply({ egresses: [subscription({ id: 'other' })] });
+    expect(stage.clock.timerCount).toBe(timers);
     await stage.pass(4_000);
     expect(stage.trail()).toEqual(['discarded gone 3']);
   });
@@ -202,6 +204,36 @@ describe('P2: the door', () => {
 
   test('does not yield for a subscriber that is slow itself', async () => {
     const stage = await backlogged(1_010, 101, { is: true });
+    expect(stage.dispatcher.mayRead()).toBeUndefined();
+  });
+
+  test.each([
+    { name: 'has never answered', answers: 0 },
+    { name: 'only times out', answers: 8 },
+  ])('does not yield for a subscriber that $name', async ({ answers }) => {
+    const stage = new Stage({ egresses: [trigger()], isBusy: () => true });
+    stage.deliverer.script(SUBSCRIBER, 'hang');
+    await stage.produce('orders', ...eventsOf(1_200));
+    for (let count = 0; count < answers; count += 1) {
+      await stage.pass(30_000);
+      stage.deliverer.answer(unreachable('KNEAR_TIMEOUT'));
+    }
+    await stage.pass(20);
+    expect(stage.dispatcher.mayRead()).toBeUndefined();
+  });
+
+  test('does not yield for a subscriber that answered at first and only times out now', async () => {
+    const stage = await backlogged(1_200, 1, { is: true });
+    await stage.pass(30_000);
+    stage.deliverer.answer(unreachable('KNEAR_TIMEOUT'));
+    await stage.pass(20);
+    expect(stage.dispatcher.mayRead()).toBeUndefined();
+  });
+
+  test('does not yield for a paused egress', async () => {
+    const stage = await backlogged(1_200, 1, { is: true });
+    stage.apply({ egresses: [trigger({ isPaused: true })] });
+    await stage.pass(10);
     expect(stage.dispatcher.mayRead()).toBeUndefined();
   });
 

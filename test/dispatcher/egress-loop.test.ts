@@ -15,6 +15,7 @@ import {
   linear,
   ofType,
   OUTSIDE,
+  SINK,
   SUBSCRIBER,
   subscription,
   trigger,
@@ -101,6 +102,91 @@ describe('E1: a pull asks for', () => {
     }
     expect(callsOf(stage)).toHaveLength(9);
     expect([stage.dispatcher.open, stage.dispatcher.openBytes]).toEqual([0, 0]);
+  });
+});
+
+describe('a place among the open deliveries of the dispatcher', () => {
+  const to = (id: string, more: Parameters<typeof trigger>[0] = {}) =>
+    trigger({ id, subscriber: at(`http://${id}/`), filter: ofType(id), ...more });
+
+  test('goes to each egress in turn: nobody starves beside one that always wants it', async () => {
+    const stage = new Stage({
+      egresses: ['a', 'b', 'c'].map((id) => to(id, { filter: { kind: 'everything' } })),
+      open: { countMax: 1, bytesMax: 1e9 },
+    });
+    for (const id of ['a', 'b', 'c']) stage.deliverer.script(`http://${id}/`, 'hang');
+    await stage.produce('orders', ...eventsOf(50));
+    for (let count = 0; count < 59; count += 1) {
+      stage.deliverer.answer(accepted);
+      await stage.pass(1);
+    }
+    const shares = ['a', 'b', 'c'].map((id) => stage.deliverer.callsTo(`http://${id}/`).length);
+    expect(shares).toEqual([20, 20, 20]);
+  });
+
+  test('is used if it is free, though slow subscribers hold nearly all of them', async () => {
+    const slow = ['s1', 's2', 's3'].map((id) => to(id, { filter: ofType('slow') }));
+    const stage = new Stage({
+      egresses: [...slow, to('fast')],
+      open: { countMax: 13, bytesMax: 1e9 },
+    });
+    for (const { id } of slow) stage.deliverer.script(`http://${id}/`, 'hang');
+    await stage.produce('orders', ...eventsOf(10, { type: 'slow' }));
+    await stage.produce('orders', ...eventsOf(10, { type: 'fast' }));
+    expect(stage.deliverer.callsTo('http://fast/')).toHaveLength(10);
+  });
+
+  test('is given on by an egress that has nothing to put there', async () => {
+    const stage = new Stage({
+      egresses: [to('a'), to('idle'), to('b')],
+      open: { countMax: 1, bytesMax: 1e9 },
+    });
+    for (const id of ['a', 'idle', 'b']) stage.deliverer.script(`http://${id}/`, 'hang');
+    await stage.produce('orders', eventOf('i1', { type: 'idle' }));
+    await stage.produce('orders', eventOf('a1', { type: 'a' }));
+    await stage.produce('orders', eventOf('b1', { type: 'b' }));
+    for (let count = 0; count < 3; count += 1) {
+      stage.deliverer.answer(accepted);
+      await stage.pass(0);
+    }
+    expect(callsOf(stage)).toEqual(['i1', 'a1', 'b1']);
+  });
+
+  test('is not held by waits when room is tight: many dead subscribers leave room for one that lives', async () => {
+    const dead = Array.from({ length: 4 }, (_, index) =>
+      to(`dead${index}`, { filter: ofType('dead'), retry: linear(100, 1_000) }),
+    );
+    const stage = new Stage({
+      egresses: [...dead, to('alive')],
+      open: { countMax: 100, bytesMax: 1e9 },
+    });
+    for (const { id } of dead) stage.deliverer.script(`http://${id}/`, rejected(500));
+    await stage.produce('orders', ...eventsOf(300, { type: 'dead' }));
+    await stage.pass(5_000);
+    for (let count = 0; count < 20; count += 1) {
+      await stage.produce('orders', eventOf(`alive${count}`, { type: 'alive' }));
+      expect(stage.deliverer.callsTo('http://alive/')).toHaveLength(count + 1);
+      await stage.pass(50);
+    }
+  });
+});
+
+describe('slots', () => {
+  test('are counted for what goes to reply addresses and dead letter sinks, but learn from the subscriber only', async () => {
+    const stage = new Stage({
+      egresses: [subscription({ reply: at(OUTSIDE), deadLetter: at(SINK) })],
+    });
+    stage.deliverer.script(SUBSCRIBER, replied(eventOf('r1')));
+    stage.deliverer.script(OUTSIDE, 'hang');
+    stage.deliverer.script(SINK, 'hang');
+    await stage.produce('steps', eventOf('e1'));
+    expect(stage.loop().slots.inUse).toBe(1);
+    stage.deliverer.answer(rejected(503));
+    await stage.pass(0);
+    expect(stage.loop().slots.inUse).toBe(1);
+    stage.deliverer.answer(rejected(503));
+    await stage.pass(0);
+    expect([stage.loop().slots.inUse, stage.loop().slots.limit]).toEqual([0, 4]);
   });
 });
 
@@ -202,6 +288,21 @@ describe('E3: a loop that stops', () => {
     expect(after.trail()).toEqual([`deliver 2 ${SUBSCRIBER} 202`, 'end delivered']);
   });
 
+  test('starts no second step: a reply to a Broker of ours is left to the next process, too', async () => {
+    const egress = trigger({ filter: ofType('order') });
+    const before = new Stage({ egresses: [egress] });
+    before.deliverer.script(SUBSCRIBER, 'hang');
+    await before.produce('orders', eventOf('e1'));
+    const stopped = before.loop().stop();
+    before.deliverer.answer(replied(eventOf('r1', { type: 'answer' })));
+    await before.pass(0);
+    await stopped;
+    expect(before.trail()).toEqual([`deliver 1 ${SUBSCRIBER} 200`]);
+    const after = before.crash();
+    await after.pass(0);
+    expect([after.trail(), after.deliverer.calls]).toEqual([['end delivered'], []]);
+  });
+
   test('starts no second step: a reply in hand is left to the next process', async () => {
     const egress = subscription({ reply: at(OUTSIDE) });
     const before = new Stage({ egresses: [egress] });
@@ -232,6 +333,23 @@ describe('E3: a loop that stops', () => {
     expect(new Set(after.trail())).toEqual(
       new Set([`deliver 1 ${SUBSCRIBER} 202`, 'end delivered']),
     );
+  });
+
+  test('gives back what was never sent without writing anything', async () => {
+    const stage = new Stage({ egresses: [trigger({ retry: linear(1, 500) })], slotsMax: 1 });
+    stage.deliverer.script(SUBSCRIBER, rejected(500), 'hang');
+    await stage.produce('orders', eventOf('e1'));
+    await stage.pass(500);
+    // The loop asked for one more while e1 waited; now e1 has the only slot again, and e2 waits for it.
+    await stage.produce('orders', eventOf('e2'));
+    expect([stage.loop().open, callsOf(stage)]).toEqual([2, ['e1', 'e1']]);
+    const stopped = stage.loop().stop();
+    stage.store.isGated = true;
+    stage.deliverer.answer(accepted);
+    await stage.pass(0);
+    await stopped;
+    expect([stage.store.pending, stage.log.lag('egress').ready]).toEqual([undefined, 1]);
+    expect(callsOf(stage)).toEqual(['e1', 'e1']);
   });
 
   test('gives back what waited for a slot, with its attempts', async () => {
@@ -310,6 +428,14 @@ describe('E4: a bug', () => {
       'KNEAR_LOG_CORRUPT',
     ]);
   });
+});
+
+test('resuming a loop that runs does not make it pull twice', async () => {
+  const stage = new Stage({ egresses: [trigger()] });
+  for (let count = 0; count < 3; count += 1) stage.loop().resume();
+  stage.deliverer.script(SUBSCRIBER, 'hang');
+  await stage.produce('orders', ...eventsOf(20));
+  expect(stage.loop().open).toBe(4);
 });
 
 describe('pausing', () => {

@@ -120,24 +120,60 @@ describe('the number of slots', () => {
     expect(slots.limit).toBe(12);
   });
 
-  test('halves once for all errors of requests that were under way together', () => {
+  test.each([
+    { from: 20, to: 10 },
+    { from: 8, to: 4 },
+    { from: 5, to: 2 },
+    { from: 4, to: 2 },
+  ])(
+    'halves once, from $from to $to, for all errors of requests that were under way together',
+    ({ from, to }) => {
+      const slots = new Slots({ max: 256 });
+      while (slots.limit < from) window(slots, 20);
+      fill(slots);
+      slots.give(accepted, 20);
+      for (let count = 1; count < from; count += 1) slots.give(rejected(503), 20);
+      expect([slots.limit, slots.inUse]).toEqual([to, 0]);
+    },
+  );
+
+  test('halves again for an error of a request that was sent after it had halved', () => {
     const slots = new Slots({ max: 256 });
-    for (let count = 0; count < 16; count += 1) window(slots, 20);
-    fill(slots);
-    slots.give(accepted, 20);
-    for (let count = 0; count < 19; count += 1) slots.give(rejected(503), 20);
-    expect([slots.limit, slots.inUse]).toEqual([10, 0]);
+    while (slots.limit < 16) window(slots, 20);
+    window(slots, 20, rejected(503));
+    expect(slots.limit).toBe(8);
+    void slots.take();
+    slots.give(rejected(503), 20);
+    expect(slots.limit).toBe(4);
   });
 
-  test('never falls below one', () => {
+  test('falls to one under a subscriber that says nothing but 503, and not below', () => {
     const slots = new Slots({ max: 256 });
-    for (let count = 0; count < 20; count += 1) {
-      expect(slots.take()).toBeUndefined();
-      slots.give(accepted, 20);
-      expect(slots.take()).toBeUndefined();
-      slots.give(rejected(503), 20);
-      expect(slots.limit).toBeGreaterThanOrEqual(1);
-    }
+    for (let count = 0; count < 60; count += 1) window(slots, 20);
+    const limits = Array.from({ length: 8 }, () => {
+      window(slots, 20, rejected(503));
+      return slots.limit;
+    });
+    expect(limits).toEqual([32, 16, 8, 4, 2, 1, 1, 1]);
+    expect(slots.free).toBe(1);
+  });
+
+  test.each(others)('neither grows nor becomes faster by $name', ({ outcome }) => {
+    const slots = new Slots({ max: 256 });
+    window(slots, 20);
+    for (let count = 0; count < 10; count += 1) window(slots, 0.1, outcome);
+    const isSuccess = outcome.kind === 'replied';
+    expect([slots.limit > 5, slots.medianMs]).toEqual([isSuccess, isSuccess ? 0.1 : 20]);
+  });
+
+  test('tells of no median before the first full window, and of none after an error', () => {
+    const slots = new Slots({ max: 256 });
+    expect(slots.medianMs).toBe(Number.POSITIVE_INFINITY);
+    window(slots, 20);
+    expect(slots.medianMs).toBe(20);
+    void slots.take();
+    slots.give(unreachable('KNEAR_TIMEOUT'), 30_000);
+    expect(slots.medianMs).toBe(Number.POSITIVE_INFINITY);
   });
 
   test('stays as it is on what says nothing about the subscriber', () => {
@@ -146,7 +182,7 @@ describe('the number of slots', () => {
       fill(slots);
       for (let each = 0; each < 4; each += 1) slots.give();
     }
-    expect([slots.limit, slots.medianMs]).toEqual([4, 0]);
+    expect([slots.limit, slots.medianMs]).toEqual([4, Number.POSITIVE_INFINITY]);
   });
 });
 

@@ -20,6 +20,8 @@ export class GatedStore implements LogStore {
   free = Number.POSITIVE_INFINITY;
   /** Rows that `range` has returned so far. */
   rowsRead = 0;
+  /** Records that `get` has returned so far. */
+  eventsRead = 0;
   closeCount = 0;
   #pending: Pending | undefined;
 
@@ -45,6 +47,7 @@ export class GatedStore implements LogStore {
   }
 
   get(table: Table, key: Uint8Array): Buffer | undefined {
+    if (table === 'event') this.eventsRead += 1;
     return this.tables.get(table, key);
   }
 

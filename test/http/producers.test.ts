@@ -239,7 +239,7 @@ describe('Expect: 100-continue (K13, I1)', () => {
     expect(received).toMatch(/connection: close/i);
   });
 
-  test('leaves time to a producer that sends its body without waiting (W1)', async () => {
+  test('leaves time to a producer that sends its body without waiting (N1)', async () => {
     const { wire, clock } = await openBoth();
     wire.write(head(expecting, '/default/unknown'));
     await wire.until('"}');
@@ -274,7 +274,7 @@ describe('Expect: 100-continue (K13, I1)', () => {
   });
 });
 
-describe('answers before the end of the body (K14, W1)', () => {
+describe('answers before the end of the body (K14, N1)', () => {
   const declared = { 'content-length': String(MIB) };
   const chunked = { 'transfer-encoding': 'chunked' };
 
@@ -315,7 +315,7 @@ describe('answers before the end of the body (K14, W1)', () => {
   test.each([
     ['with its head', ['{}']],
     ['after its answer', ['', '{', '}']],
-  ])('cost no connection when a small body comes %s (W2)', async (_name, [first = '', ...rest]) => {
+  ])('cost no connection when a small body comes %s (N2)', async (_name, [first = '', ...rest]) => {
     const { wire, clock } = await openBoth();
     wire.write(head({ 'content-length': '2' }, '/default/unknown') + first);
     const received = await wire.until('"}');
@@ -327,7 +327,7 @@ describe('answers before the end of the body (K14, W1)', () => {
     await wire.until('KNEAR_PATH');
   });
 
-  test('end the connection when a small body does not come within a second (W2)', async () => {
+  test('end the connection when a small body does not come within a second (N2)', async () => {
     const { wire, clock } = await openBoth();
     wire.write(head({ 'content-length': '2' }, '/default/unknown'));
     await wire.until('"}');

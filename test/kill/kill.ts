@@ -56,7 +56,7 @@ export async function runKillTest(options: KillOptions): Promise<KillReport> {
   try {
     await program.start();
     producers = startProducers({ random, url: () => program.url });
-    const scene: Scene = { program, producers, worker, random };
+    const scene: Scene = { program, producers, worker, random, signal };
     return await orAbort(signal, async () => {
       const killed = await killAndStart(scene, options.kills);
       return conclude(scene, { ...killed, seed: options.seed, kills: options.kills, startMs });
@@ -98,6 +98,8 @@ interface Scene {
   readonly producers: Producers;
   readonly worker: Worker;
   readonly random: SeededRandom;
+  /** Once it is aborted everything is being cleared up, and nothing may be started any more. */
+  readonly signal: AbortSignal;
 }
 
 interface Killed {
@@ -112,19 +114,21 @@ const LOAD_MAX_MS = 1_500;
 const AT_START_CHANCE = 1 / 6;
 const START_GUESS_MS = 800;
 
-async function killAndStart({ program, random }: Scene, kills: number): Promise<Killed> {
+async function killAndStart({ program, random, signal }: Scene, kills: number): Promise<Killed> {
   const faults = new Set<string>();
   let killsAtStart = 0;
   for (let kill = 0; kill < kills; kill += 1) {
     await pause(random.between(LOAD_MIN_MS, LOAD_MAX_MS));
     await killNow(program, faults);
     while (kill + 1 < kills && random.chance(AT_START_CHANCE)) {
+      signal.throwIfAborted();
       program.spawn();
       await pause(random.between(0, START_GUESS_MS));
       await killNow(program, faults);
       kill += 1;
       killsAtStart += 1;
     }
+    signal.throwIfAborted();
     await program.start();
   }
   return { killsAtStart, faults };
@@ -187,11 +191,12 @@ async function readParked(program: Program): Promise<ReadonlyMap<string, number>
  * no event was parked more often than it was sent.
  */
 async function restartFaults(
-  { program, producers, worker }: Scene,
+  { program, producers, worker, signal }: Scene,
   parked: ReadonlyMap<string, number>,
 ): Promise<string[]> {
   const { requests } = worker;
   const exit = await program.stop();
+  signal.throwIfAborted();
   await program.start();
   await program.idle(SETTLE_MAX_MS);
   const after = await readParked(program);

@@ -23,7 +23,8 @@ const limitSeconds = wholeNumber(
 
 const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
+  // Ctrl-C under npm arrives twice: the second one must not cut the clearing up short.
+  process.on(signal, () => {
     interrupted.abort(new Error(`ended by ${signal}`));
   });
 }
