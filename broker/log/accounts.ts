@@ -65,6 +65,9 @@ export class Accounts {
   readonly #ingresses = new Map<string, IngressAccount>();
   readonly #ingressesByNumber = new Map<number, IngressAccount>();
   #next: NextIds = { position: 1, egress: 1, ingress: 1 };
+  /** `#next` as the group in commit has it, and as the disk has it. */
+  #submitted = this.#next;
+  #saved = this.#next;
   #bytes = 0;
 
   /** Starts from what an earlier process left. @throws KNEAR_LOG_FORMAT */
@@ -82,7 +85,7 @@ export class Accounts {
 
   #recover(): void {
     const next = this.#store.get('info', NEXT_IDS_KEY);
-    if (next) this.#next = decodeJson<NextIds>(next);
+    if (next) this.#next = this.#saved = decodeJson<NextIds>(next);
     const all = { from: numberKey(0), to: numberKey(NUMBER_MAX), limit: NUMBER_MAX };
     for (const { key, value } of this.#store.range('ingress', all)) {
       const { id, bytes } = decodeJson<{ id: string; bytes: number }>(value);
@@ -189,6 +192,7 @@ export class Accounts {
 
   /** A1: the accounts as they will be once the group is durable. */
   changes(group: Group): Change[] {
+    this.#submitted = this.#next;
     const changes: Change[] = [this.nextIdsChange()];
     for (const [queue, delta] of group.countDeltas) {
       if (queue.isClosed) continue;
@@ -203,6 +207,7 @@ export class Accounts {
   }
 
   flushed(group: Group): void {
+    this.#saved = this.#submitted;
     for (const [queue, delta] of group.countDeltas) {
       queue.durableCounts = addCounts(queue.durableCounts, delta);
     }
@@ -216,6 +221,11 @@ export class Accounts {
     for (const account of this.#ingresses.values()) {
       this.addBytes(account, account.durableBytes - account.bytes);
     }
+  }
+
+  /** Numbers were given away that the disk does not know of. */
+  get hasUnsavedIds(): boolean {
+    return this.#next !== this.#saved;
   }
 
   nextIdsChange(): Change {

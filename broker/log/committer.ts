@@ -181,7 +181,8 @@ export class Committer {
     for (const { fail } of this.#waiting.splice(0)) fail(closed);
     for (const { reject } of this.#working.splice(0)) reject(closed);
     // So that no position is used twice, even if the records of the last ones never had to be written.
-    if (!this.#failure) this.#open.change(this.#parts.accounts.nextIdsChange());
+    const { accounts } = this.#parts;
+    if (!this.#failure && accounts.hasUnsavedIds) this.#open.change(accounts.nextIdsChange());
     await this.#whenIdle();
     this.#stopTimers();
     for (const entry of this.#open.entries) entry.withdraw(closed);

@@ -160,12 +160,13 @@ export class GroupedLog implements EventLog {
     count: number,
     { signal }: { signal: AbortSignal },
   ): Promise<Delivery[]> {
-    // Again, when what was pulled is gone before it is offered: its write failed, or its queue was dropped.
+    if (count < 1) return [];
+    // Again, when what was pulled is gone before it is offered, because its write has failed.
     for (;;) {
       if (this.#isClosed) throw closedError();
-      const rows = await this.#accounts.queue(egressId).pull(count, signal);
-      const deliveries = this.#offerAll(rows);
-      if (deliveries.length > 0 || signal.aborted || count < 1) return deliveries;
+      const queue = this.#accounts.queue(egressId);
+      const deliveries = this.#offerAll(await queue.pull(count, signal));
+      if (deliveries.length > 0 || signal.aborted || queue.isClosed) return deliveries;
     }
   }
 
@@ -426,10 +427,10 @@ export class GroupedLog implements EventLog {
     if (!row) return;
     entry.rows.delete(queue);
     if (row.kind === 'work' && row.origin !== undefined) {
-      const { open: group } = this.#committer;
       const { origin: position } = row;
-      const origin = group.entries.find((each) => each.position === position);
-      group.refer(position, -1, origin ?? this.#records.read(position));
+      const inMemory = [...this.#committer.entriesInMemory()];
+      const origin = inMemory.find((each) => each.position === position);
+      this.#committer.open.refer(position, -1, origin ?? this.#records.read(position));
     }
     entry.countSettle();
   }

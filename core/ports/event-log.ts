@@ -26,7 +26,7 @@ export interface EventLog {
   /**
    * Waits until at least one delivery can be offered to the egress, then offers up to `count` of them, each under a
    * lease of `LEASE_MS`. Every record and Work is offered at least once, oldest first as far as it is not delayed.
-   * Abort: resolves with an empty list. An egress nobody has appended for yet simply waits.
+   * Abort, or the egress is dropped: resolves with an empty list. An egress nobody has appended for yet simply waits.
    * @throws KNEAR_CLOSED; KNEAR_LOG_CORRUPT when a record cannot be read: it comes back when its lease is over.
    */
   pull(egressId: string, count: number, options: { signal: AbortSignal }): Promise<Delivery[]>;
