@@ -144,23 +144,32 @@ export class Committer {
   }
 
   /**
-   * Resolves when what is in the open group now is durable, or was undone and the disk works again.
+   * Resolves when what is in the open group now is durable, or was undone and everything since is durable.
    * @throws KNEAR_CLOSED when the log is closed before that.
    */
   async whenDecided(): Promise<void> {
-    if (this.#isClosed) throw closedError();
-    if (!this.#inCommit && this.#open.isEmpty && !this.#failure) return;
-    await new Promise<void>((resolve, reject) => {
-      const done = () => {
-        resolve();
-      };
-      const decided = { safe: done, failed: done };
-      if (this.#failure) this.#working.push({ resolve, reject });
-      else if (this.#open.isEmpty) this.#inCommit?.listeners.push(decided);
-      else this.#open.listeners.push(decided);
+    let isDecided = false;
+    while (!isDecided) {
+      if (this.#isClosed) throw closedError();
+      isDecided = this.#failure ? await this.#whenWorking() : await this.#whenFlushed();
+    }
+  }
+
+  /** False: what is in the open group still is to be written. */
+  #whenWorking(): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      this.#working.push({ resolve: () => resolve(false), reject });
+    });
+  }
+
+  /** True: it is written. False: it was undone. */
+  #whenFlushed(): Promise<boolean> {
+    const group = this.#open.isEmpty ? this.#inCommit : this.#open;
+    if (!group) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      group.listeners.push({ safe: () => resolve(true), failed: () => resolve(false) });
       this.#submit('all');
     });
-    if (this.#failure) await this.whenDecided();
   }
 
   /** Resolves when everything that was to be written is; at once when the log closes while it cannot write. */

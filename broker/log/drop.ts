@@ -4,7 +4,7 @@ import type { EgressQueue } from './egress-queue.ts';
 import type { Group } from './group.ts';
 import { decodeWork } from './record.ts';
 import type { Records } from './records.ts';
-import type { LogStore, StoredRow } from './store.ts';
+import type { Change, LogStore, StoredRow } from './store.ts';
 
 /** Rows removed by one commit: about as long as a group of records. */
 const BATCH = 500;
@@ -17,6 +17,8 @@ export interface DropContext {
   readonly records: Records;
   readonly queue: EgressQueue;
   readonly group: Group;
+  /** Says on disk that the queue is gone: goes with each batch, because the first time it may not have been written. */
+  readonly mark: Change;
 }
 
 /** Puts the removal of some rows into the group; false when there was nothing left. */
@@ -28,8 +30,10 @@ export function dropBatch(context: DropContext): boolean {
       to: rowKey(queue.number + 1, 0),
       limit: BATCH,
     });
+    if (rows.length === 0) continue;
+    group.change(context.mark);
     for (const row of rows) dropRow(context, table, row);
-    if (rows.length > 0) return true;
+    return true;
   }
   const key = numberKey(queue.number);
   if (!store.get('egress', key)) return false;

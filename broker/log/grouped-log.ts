@@ -437,9 +437,10 @@ export class GroupedLog implements EventLog {
 
   /** Each batch is read when the one before is gone. */
   async #dropRows(queue: EgressQueue): Promise<void> {
-    const [store, records] = [this.#store, this.#records];
+    const parts = { store: this.#store, records: this.#records, queue };
+    const mark = this.#accounts.release(queue);
     do await this.#committer.whenDecided();
-    while (dropBatch({ store, records, queue, group: this.#committer.open }));
+    while (dropBatch({ ...parts, mark, group: this.#committer.open }));
     this.#accounts.forget(queue);
   }
 }

@@ -46,7 +46,7 @@ export class World {
   #stage: Stage;
   #held: Held[] = [];
   #promised: Promised[] = [];
-  #drops: Fate[] = [];
+  #drops: { readonly egressId: string; readonly fate: Fate }[] = [];
   #isFailing = false;
   #knownCommit: unknown;
   readonly #events = new Events();
@@ -75,7 +75,7 @@ export class World {
     for (const egressId of EGRESSES) await this.play({ kind: 'drop', egressId });
     await this.#recover();
     assert.deepEqual(fillOf(this.#stage.store), {}, 'an empty log has empty tables');
-    for (const { state } of this.#drops) assert.notEqual(state, 'pending', 'a drop ends');
+    for (const { fate } of this.#drops) assert.notEqual(fate.state, 'pending', 'a drop ends');
   }
 
   async #do(step: Step): Promise<void> {
@@ -276,7 +276,7 @@ export class World {
         assert.equal(dropped, count, `drop of ${egressId}`);
       }),
     );
-    this.#drops.push(fate);
+    this.#drops.push({ egressId, fate });
     await turn();
   }
 
@@ -291,7 +291,7 @@ export class World {
     if (!this.#isFailing) this.#model.pass();
     assert.equal(closed.state, 'resolved', 'close ends');
     this.#checkAllAnswered();
-    for (const { state } of this.#drops) assert.notEqual(state, 'pending', 'a drop ends');
+    for (const { fate } of this.#drops) assert.notEqual(fate.state, 'pending', 'a drop ends');
   }
 
   async #startNext(): Promise<void> {
@@ -329,7 +329,15 @@ export class World {
   #compareDisk(): void {
     const { store } = this.#stage;
     assert.deepEqual(faultsOf(store), []);
-    assert.deepEqual(labelsOf(store), [...this.#model.durable].map(labelOf).toSorted());
+    // A drop that waits for a failing disk has not said that anything is gone, and a crash may undo it.
+    const isDecided = (label: string) =>
+      !this.#drops.some(
+        ({ egressId, fate }) => fate.state === 'pending' && label.startsWith(`${egressId}:`),
+      );
+    assert.deepEqual(
+      labelsOf(store).filter(isDecided),
+      [...this.#model.durable].map(labelOf).filter(isDecided).toSorted(),
+    );
   }
 
   #comparePromises(): void {

@@ -159,6 +159,24 @@ describe('a second program with the same data folder', () => {
 });
 
 describe('SIGTERM', () => {
+  /** The settles of the last quarter of a second are not on the disk yet; a few rounds, as moments differ. */
+  const ROUNDS = 5;
+
+  test('right after some events ends well, every time, and none of them comes again', async () => {
+    const subscriber = await stage.subscriber();
+    const program = stage.program(simple(subscriber.url));
+    for (let round = 1; round <= ROUNDS; round += 1) {
+      await program.start();
+      const ids = await sendMany(program, 20);
+      await eventually('these events', () => subscriber.at('/all').length >= round * ids.length);
+      expect(await program.stop()).toEqual({ code: 0, signal: null });
+      expect(program.output.match(/"msg":"stopped"/g)).toHaveLength(round);
+    }
+    await program.start();
+    await program.idle();
+    expect(subscriber.at('/all')).toHaveLength(ROUNDS * 20);
+  });
+
   test('lets attempts in progress end, and they are not repeated', async () => {
     const subscriber = await stage.subscriber();
     subscriber.on('/all', () => ({ afterMs: 700 }));
