@@ -59,7 +59,7 @@ export interface DispatchContext {
   readonly slots: Slots;
   /** D5 */
   mayWaitInMemory(): boolean;
-  /** Grows with each attempt, so that endpoints take turns. */
+  /** Grows each time, so that endpoints take turns. */
   nextTurn(): number;
 }
 
@@ -113,6 +113,8 @@ class Run {
   readonly #context: DispatchContext;
   readonly #first: Stage;
   readonly #isOrdered: boolean;
+  /** Of the last attempt of this lease. */
+  #turn: number | undefined;
 
   constructor(hold: Hold, context: DispatchContext, options: { first: Stage; isOrdered: boolean }) {
     this.#hold = hold;
@@ -167,7 +169,7 @@ class Run {
     let outcome: Outcome | undefined;
     try {
       outcome = await deliverer.deliver({
-        ...route(target, this.#context.topology(), this.#context.nextTurn()),
+        ...route(target, this.#context.topology(), this.#nextTurn(stage)),
         event: this.#outgoing(egress, stage),
         namespace: egress.namespace,
         wantsReply: stage.phase === 'deliver',
@@ -398,6 +400,14 @@ class Run {
 
   #trySettle(outputs: readonly Output[]): Promise<ErrorCode | 'stale' | undefined> {
     return trySettle(this.#hold, outputs);
+  }
+
+  /** A retry goes to the endpoint after the one before; the first attempt takes its turn among all events. */
+  #nextTurn({ attempt }: Stage): number {
+    if (this.#turn !== undefined) this.#turn += 1;
+    else if (attempt === 0) this.#turn = this.#context.nextTurn();
+    else this.#turn = this.#hold.delivery.position + attempt;
+    return this.#turn;
   }
 
   #observeAttempt(

@@ -126,6 +126,7 @@ export class EgressLoop {
         this.#context.budget.passOn();
       } catch (error) {
         if (codeOf(error) === 'KNEAR_CLOSED') return;
+        this.#context.budget.passOn();
         this.#context.onBug(error, this.id);
         await this.#pauseAfterFailure();
       }
@@ -150,6 +151,8 @@ export class EgressLoop {
       if (this.#context.budget.free < 1) {
         await this.#context.budget.whenFree();
       } else {
+        // It has had its turn and no slot for it.
+        this.#context.budget.passOn();
         await new Promise<void>((resolve) => {
           this.#whenRoom = resolve;
         });

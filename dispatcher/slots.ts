@@ -76,7 +76,9 @@ export class Slots {
   /** Gives a slot back, with what the request came to; `undefined` when it says nothing about the subscriber. */
   give(outcome?: Outcome, durationMs = 0): void {
     this.#inUse -= 1;
-    if (outcome) this.#learn(outcome, durationMs);
+    const isOutdated = this.#outdated > 0;
+    if (isOutdated) this.#outdated -= 1;
+    if (outcome) this.#learn(outcome, { durationMs, isOutdated });
     while (this.#inUse < this.#limit && this.#waiters.length > 0) this.#waiters.shift()?.();
     this.#onFree?.();
   }
@@ -86,9 +88,10 @@ export class Slots {
     if (this.#inUse >= this.#limit) this.#wasFull = true;
   }
 
-  #learn(outcome: Outcome, durationMs: number): void {
-    const isOutdated = this.#outdated > 0;
-    if (isOutdated) this.#outdated -= 1;
+  #learn(
+    outcome: Outcome,
+    { durationMs, isOutdated }: { durationMs: number; isOutdated: boolean },
+  ): void {
     if (isOverload(outcome)) {
       this.#lastMedianMs = Number.POSITIVE_INFINITY;
       // What was sent under the old limit says no more about the new one.
