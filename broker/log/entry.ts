@@ -6,7 +6,7 @@ import { strict as assert } from 'node:assert';
 
 import type { KnearError } from '../../core/errors.ts';
 import type { CloudEvent } from '../../core/event.ts';
-import type { Failure, Position, Work } from '../../core/ports/event-log.ts';
+import type { Failure, Output, Position, Work } from '../../core/ports/event-log.ts';
 import type { EgressQueue } from './egress-queue.ts';
 
 /** An ingress as the log knows it: a number in every record, and how much it keeps. */
@@ -178,4 +178,27 @@ export function whenAllSafe(entries: readonly Entry[], listener: SafeListener): 
     entry.listen(one);
   }
   if (waitingFor === 0) listener.safe();
+}
+
+export type KeptOutput = Exclude<Output, { kind: 'event' }>;
+
+/** What an output that stays with its egress leaves on disk, given the delivery that it came from. */
+export function pendingRow(
+  row: Row,
+  content: RowContent,
+  output: KeptOutput,
+  nowMs: number,
+): Exclude<PendingRow, { kind: 'ready' }> {
+  if (output.kind === 'parked') {
+    return { kind: 'parked', failure: output.failure, atMs: output.atMs };
+  }
+  const { work, origin } = output;
+  const dueAtMs = output.dueAtMs <= nowMs ? 0 : output.dueAtMs;
+  if (!origin) return { kind: 'work', work, dueAtMs };
+  if (origin === content.event) return { kind: 'work', work, dueAtMs, origin: row.position };
+  assert(
+    origin === content.origin?.event,
+    'the origin of Work is the event of the delivery, or its origin',
+  );
+  return { kind: 'work', work, dueAtMs, origin: content.origin.position };
 }

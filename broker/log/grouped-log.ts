@@ -16,8 +16,6 @@
  *
  * L1, L4, L11 and L12 are `Committer`'s; L3, L7 and L10 `EgressQueue`'s; L8 is `core/rules/match.ts`.
  */
-import { strict as assert } from 'node:assert';
-
 import { codeOf, KnearError } from '../../core/errors.ts';
 import { eventSizeBytes } from '../../core/event.ts';
 import type { CloudEvent } from '../../core/event.ts';
@@ -42,8 +40,8 @@ import { dropBatch } from './drop.ts';
 import { DueTimers } from './due-timers.ts';
 import type { DueTimer } from './due-timers.ts';
 import type { EgressQueue } from './egress-queue.ts';
-import { Entry, whenAllSafe } from './entry.ts';
-import type { PendingRow, Row, RowContent } from './entry.ts';
+import { Entry, pendingRow, whenAllSafe } from './entry.ts';
+import type { KeptOutput, Row, RowContent } from './entry.ts';
 import { timerKey } from './keys.ts';
 import { Leases } from './leases.ts';
 import { LogDelivery } from './log-delivery.ts';
@@ -61,8 +59,6 @@ export interface GroupedLogOptions {
   readonly observer: Observer;
   readonly limits: LogLimits;
 }
-
-type KeptOutput = Exclude<Output, { kind: 'event' }>;
 
 export class GroupedLog implements EventLog {
   readonly supports: LogSupports;
@@ -443,26 +439,6 @@ export class GroupedLog implements EventLog {
     while (dropBatch({ ...parts, mark, group: this.#committer.open }));
     this.#accounts.forget(queue);
   }
-}
-
-function pendingRow(
-  row: Row,
-  content: RowContent,
-  output: KeptOutput,
-  nowMs: number,
-): Exclude<PendingRow, { kind: 'ready' }> {
-  if (output.kind === 'parked') {
-    return { kind: 'parked', failure: output.failure, atMs: output.atMs };
-  }
-  const { work, origin } = output;
-  const dueAtMs = output.dueAtMs <= nowMs ? 0 : output.dueAtMs;
-  if (!origin) return { kind: 'work', work, dueAtMs };
-  if (origin === content.event) return { kind: 'work', work, dueAtMs, origin: row.position };
-  assert(
-    origin === content.origin?.event,
-    'the origin of Work is the event of the delivery, or its origin',
-  );
-  return { kind: 'work', work, dueAtMs, origin: content.origin.position };
 }
 
 function present<Value>(values: readonly (Value | undefined)[]): Value[] {

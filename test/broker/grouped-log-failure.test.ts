@@ -137,7 +137,7 @@ describe('L11: a commit fails', () => {
     expect(stage.log.lag('a')).toEqual({ ready: 1, delayed: 0, parked: 1 });
   });
 
-  test('counts and bytes are those of the disk again', async () => {
+  test('counts and bytes are those of the disk again (A2)', async () => {
     stage = openStage({ limits: { quotaBytes: 1_000 } });
     await appendDurably('a', 'one', 'two');
     const [one, two] = await stage.pull('a', 2);

@@ -148,7 +148,7 @@ export function eventTo(
 export const idOf = ({ event }: Pick<Delivery, 'event'>): string =>
   String(event.attributes.get('id'));
 
-export const failure: Failure = { code: 'KNEAR_REJECTED', status: 500, dest: 'http://subscriber/' };
+const failure: Failure = { code: 'KNEAR_REJECTED', status: 500, dest: 'http://subscriber/' };
 
 /** Work about the event, due at once unless `dueAtMs` says otherwise. */
 export function workOutput(

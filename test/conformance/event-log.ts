@@ -39,9 +39,6 @@ export interface OpenOptions {
   readonly parkedBytesMax?: number;
 }
 
-export const INGRESS_IDS = ['orders', 'replies'] as const;
-export const EGRESS_IDS = ['a', 'b', 'c'] as const;
-
 export interface OpenLog {
   /** The log as it is now; another one after `restart`. */
   readonly log: EventLog;

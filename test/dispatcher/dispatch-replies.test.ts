@@ -433,6 +433,9 @@ describe('a reply to an address outside', () => {
     const after = before.crash();
     await after.pass(5_000);
     expect(after.trail()).toEqual([`reply 2 ${OUTSIDE} 202`, 'end delivered']);
+    expect(after.happenings.flatMap((each) => ('event' in each ? [idOf(each.event)] : []))).toEqual(
+      ['e1', 'e1'],
+    );
     expect(after.deliverer.calls[0]?.event.headers).toEqual(REPLY.headers);
     expect(after.deliverer.calls[0]?.event.data?.toString()).toBe('answer');
   });

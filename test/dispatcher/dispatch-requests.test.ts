@@ -80,6 +80,13 @@ describe('the request to a subscriber', () => {
     expect(call?.event.data).toBe(event.data);
   });
 
+  test('is one and the same event for all Triggers, so that it is encoded once', async () => {
+    const stage = new Stage({ egresses: [trigger({ id: 'a' }), trigger({ id: 'b' })] });
+    await stage.produce('orders', eventOf('e1'));
+    const [first, second] = stage.deliverer.calls;
+    expect(first?.event).toBe(second?.event);
+  });
+
   test('of a Subscription has the event untouched, hops included', async () => {
     const event = eventOf('e1', { attributes: { knativebrokerttl: 7 } });
     const [call] = await callsOf(subscription(), { event });

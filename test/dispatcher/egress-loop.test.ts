@@ -137,6 +137,33 @@ describe('a place among the open deliveries of the dispatcher', () => {
     expect(stage.deliverer.callsTo('http://fast/')).toHaveLength(10);
   });
 
+  test('is given on by an egress that has nothing more to put there, though something is in flight', async () => {
+    const stage = new Stage({
+      egresses: [to('a'), to('b')],
+      open: { countMax: 2, bytesMax: 1e9 },
+    });
+    for (const id of ['a', 'b']) stage.deliverer.script(`http://${id}/`, 'hang');
+    await stage.produce('orders', eventOf('a1', { type: 'a' }), eventOf('a2', { type: 'a' }));
+    await stage.produce('orders', eventOf('b1', { type: 'b' }));
+    stage.deliverer.answer(accepted);
+    await stage.pass(0);
+    expect(callsOf(stage)).toEqual(['a1', 'a2', 'b1']);
+  });
+
+  test('and room for many events that one large event leaves is used at once', async () => {
+    const stage = new Stage({
+      egresses: ['large', 'a', 'b', 'c'].map((id) => to(id)),
+      open: { countMax: 100, bytesMax: 1_000 },
+    });
+    for (const id of ['large', 'a', 'b', 'c']) stage.deliverer.script(`http://${id}/`, 'hang');
+    await stage.produce('orders', eventOf('large', { type: 'large', data: 'x'.repeat(5_000) }));
+    for (const type of ['a', 'b', 'c']) await stage.produce('orders', eventOf(type, { type }));
+    expect(callsOf(stage)).toEqual(['large']);
+    stage.deliverer.answer(accepted);
+    await stage.pass(0);
+    expect(callsOf(stage)).toEqual(['large', 'a', 'b', 'c']);
+  });
+
   test('is given on by an egress that has nothing to put there', async () => {
     const stage = new Stage({
       egresses: [to('a'), to('idle'), to('b')],

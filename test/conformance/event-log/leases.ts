@@ -12,7 +12,7 @@ export function describeLeases(adapter: LogAdapter): void {
   describe('leases', () => {
     const scene = useScene(adapter);
 
-    test('a delivery is not offered to a second holder while its lease runs', async () => {
+    test('a delivery is not offered to a second holder while its lease runs (Q3)', async () => {
       await scene.append('a', 'one');
       await scene.pullOne('a');
       await scene.skip(LEASE_MS - LATE_MS);

@@ -21,7 +21,7 @@ export function describeRestart(adapter: LogAdapter): void {
   describeWhere('a restart', () => {
     const scene = useScene(adapter);
 
-    test('offers again what is not settled, open deliveries included, with fresh leases', async () => {
+    test('offers again what is not settled, open deliveries included, with fresh leases (L5)', async () => {
       await scene.append('a b', 'one', 'two', 'three');
       const [one] = await scene.pull('a', 2);
       await one?.settle([]);

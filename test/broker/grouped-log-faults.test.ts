@@ -1,8 +1,7 @@
-/** Failing tests for faults found in the log; each moves to its topic's file once it passes. */
+/** Faults that the log had once, each as the smallest case that showed it. */
 import { describe, expect, test } from '@jest/globals';
 
 import {
-  eventOutput,
   eventTo,
   fateOf,
   idOf,
@@ -15,8 +14,7 @@ import {
 import { faultsOf, fillOf, rowsOf } from './log-tables.ts';
 
 describe('grave', () => {
-  // B1: settle([Work about a new event]) of a record still in the open group.
-  test('B1 L2: a producer is answered when its record is settled early with Work about another event', async () => {
+  test('L2: a producer is answered when its record is settled early with Work about another event', async () => {
     const { log, pullOne, flushAll, occupy } = openStage();
     await occupy();
     const appended = fateOf(log.append(INGRESS, [eventTo('a')]));
@@ -27,7 +25,7 @@ describe('grave', () => {
     expect(appended.state).toBe('resolved');
   });
 
-  test('B1b L2: the same for a parked entry, and one of two egresses', async () => {
+  test('L2: the same for a parked entry, and one of two egresses', async () => {
     const { log, pullOne, flushAll, occupy } = openStage();
     await occupy();
     const appended = fateOf(log.append(INGRESS, [eventTo('a b')]));
@@ -39,34 +37,27 @@ describe('grave', () => {
     expect(settled.state).toBe('resolved');
     expect(appended.state).toBe('resolved');
   });
-
-  // B2: fill offers pending Work and parked entries as plain records.
   test.each([
     { name: 'Work', output: workOutput(eventTo('a', { id: 'kept' }), { dueAtMs: Infinity }) },
     { name: 'a parked entry', output: parkedOutput(eventTo('a', { id: 'kept' })) },
-  ])(
-    'B2 Q2: $name that is not durable yet is not offered as a plain record',
-    async ({ output }) => {
-      const stage = openStage();
-      const { log, pull, flush } = stage;
-      const dueAtMs = stage.clock.nowMs() + 3_600_000;
-      for (let n = 0; n < 300; n += 1) void log.append(INGRESS, [eventTo('a', { id: String(n) })]);
-      const [first, ...rest] = await pull('a', 300);
-      void first?.settle([output.kind === 'work' ? { ...output, dueAtMs } : output]);
-      const more = await pull('a', 300);
-      const ids = () => [...rest, ...more].map(idOf);
-      expect(ids()).not.toContain('kept');
-      await flush();
-      more.push(...(await pull('a', 300)));
-      expect(ids()).not.toContain('kept');
-      await Promise.all([...rest, ...more].map((delivery) => delivery.settle([])));
-      await stage.flushAll();
-      expect(faultsOf(stage.store)).toEqual([]);
-    },
-  );
-
-  // B3: drop never ends while appends go on.
-  test('B3 drop ends although appends never stop', async () => {
+  ])('Q2: $name that is not durable yet is not offered as a plain record', async ({ output }) => {
+    const stage = openStage();
+    const { log, pull, flush } = stage;
+    const dueAtMs = stage.clock.nowMs() + 3_600_000;
+    for (let n = 0; n < 300; n += 1) void log.append(INGRESS, [eventTo('a', { id: String(n) })]);
+    const [first, ...rest] = await pull('a', 300);
+    void first?.settle([output.kind === 'work' ? { ...output, dueAtMs } : output]);
+    const more = await pull('a', 300);
+    const ids = () => [...rest, ...more].map(idOf);
+    expect(ids()).not.toContain('kept');
+    await flush();
+    more.push(...(await pull('a', 300)));
+    expect(ids()).not.toContain('kept');
+    await Promise.all([...rest, ...more].map((delivery) => delivery.settle([])));
+    await stage.flushAll();
+    expect(faultsOf(stage.store)).toEqual([]);
+  });
+  test('drop ends although appends never stop', async () => {
     const { log, store, calm } = openStage();
     void log.append(INGRESS, [eventTo('a')]);
     await calm();
@@ -80,9 +71,7 @@ describe('grave', () => {
     }
     expect(dropped.state).toBe('resolved');
   });
-
-  // B4: drop interrupted.
-  test('B4 a drop that a crash interrupts leaves counts that are true', async () => {
+  test('a drop that a crash interrupts leaves counts that are true', async () => {
     const stage = openStage();
     for (let n = 0; n < 1200; n += 1) void stage.log.append(INGRESS, [eventTo('a')]);
     await stage.flush();
@@ -93,7 +82,7 @@ describe('grave', () => {
     expect(faultsOf(next.store)).toEqual([]);
   });
 
-  test('B4b the same identity that came anew during an interrupted drop does not orphan the old rows', async () => {
+  test('the same identity that came anew during an interrupted drop does not orphan the old rows', async () => {
     const stage = openStage();
     for (let n = 0; n < 1200; n += 1) void stage.log.append(INGRESS, [eventTo('a')]);
     await stage.flush();
@@ -109,9 +98,7 @@ describe('grave', () => {
     await dropped;
     expect(fillOf(next.store)).toEqual({});
   });
-
-  // B5
-  test('B5 drop gives back the origin that Work in the open group refers to', async () => {
+  test('drop gives back the origin that Work in the open group refers to', async () => {
     const stage = openStage();
     const event = eventTo('a');
     void stage.log.append(INGRESS, [event]);
@@ -124,9 +111,7 @@ describe('grave', () => {
     expect(dropped.state).toBe('resolved');
     expect(fillOf(stage.store)).toEqual({});
   });
-
-  // B6
-  test('B6 L11: a drop that waits for a failing disk is answered when the log is closed', async () => {
+  test('L11: a drop that waits for a failing disk is answered when the log is closed', async () => {
     const stage = openStage();
     void stage.log.append(INGRESS, [eventTo('a')]);
     await stage.flush();
@@ -142,7 +127,7 @@ describe('grave', () => {
     expect(dropped.state).not.toBe('pending');
   });
 
-  test('B7 L11: a settle that waits for a failing disk is answered when the log is closed', async () => {
+  test('L11: a settle that waits for a failing disk is answered when the log is closed', async () => {
     const stage = openStage();
     void stage.log.append(INGRESS, [eventTo('a')]);
     await stage.flush();
@@ -160,7 +145,7 @@ describe('grave', () => {
 });
 
 describe('smaller', () => {
-  test('B8 a position is never used twice, though its record was never written', async () => {
+  test('a position is never used twice, though its record was never written', async () => {
     const stage = openStage();
     await stage.occupy();
     const appended = fateOf(stage.log.append(INGRESS, [eventTo('a')]));
@@ -176,7 +161,7 @@ describe('smaller', () => {
   });
 
   test.each([0, 1, 2, 3, 4])(
-    'B9 pull does not end empty when a commit fails %i microtasks before',
+    'pull does not end empty when a commit fails %i microtasks before',
     async (ticks) => {
       const stage = openStage();
       const pulled = fateOf(stage.log.pull('a', 1, { signal: new AbortController().signal }));
@@ -189,7 +174,7 @@ describe('smaller', () => {
     },
   );
 
-  test('B10 the parking bound holds for entries that were parked together', async () => {
+  test('the parking bound holds for entries that were parked together', async () => {
     const stage = openStage({ limits: { parkedMax: 2 } });
     for (let n = 0; n < 5; n += 1)
       void stage.log.append(INGRESS, [eventTo('a', { id: String(n) })]);
@@ -200,7 +185,7 @@ describe('smaller', () => {
     expect(stage.log.lag('a').parked).toBeLessThanOrEqual(2);
   });
 
-  test('B11 drop after close does not claim to have dropped', async () => {
+  test('drop after close does not claim to have dropped', async () => {
     const stage = openStage();
     void stage.log.append(INGRESS, [eventTo('a')]);
     await stage.flush();
@@ -208,7 +193,7 @@ describe('smaller', () => {
     await expect(stage.log.drop('a')).rejects.toMatchObject({ code: 'KNEAR_CLOSED' });
   });
 
-  test('B12 a second close resolves when the first one has', async () => {
+  test('a second close resolves when the first one has', async () => {
     const stage = openStage();
     void stage.log.append(INGRESS, [eventTo('a')]);
     await stage.calm();
@@ -220,7 +205,7 @@ describe('smaller', () => {
     expect([first.state, second.state]).toEqual(['resolved', 'resolved']);
   });
 
-  test('B13 close flushes settles that came during a commit without waiting for the idle flush', async () => {
+  test('close flushes settles that came during a commit without waiting for the idle flush', async () => {
     const stage = openStage();
     void stage.log.append(INGRESS, [eventTo('a')]);
     await stage.flush();
@@ -233,7 +218,7 @@ describe('smaller', () => {
     expect(closed.state).toBe('resolved');
   });
 
-  test('B14 one damaged record does not hold up the others', async () => {
+  test('one damaged record does not hold up the others', async () => {
     const stage = openStage();
     for (let n = 0; n < 3; n += 1)
       void stage.log.append(INGRESS, [eventTo('a', { id: String(n) })]);
@@ -246,7 +231,7 @@ describe('smaller', () => {
     expect(ids).toEqual(['1', '2']);
   });
 
-  test('B15 L7: the window holds 256 at most', async () => {
+  test('L7: the window holds 256 at most', async () => {
     const stage = openStage();
     for (let n = 0; n < 600; n += 1)
       void stage.log.append(INGRESS, [eventTo('a', { id: String(n) })]);
@@ -257,5 +242,4 @@ describe('smaller', () => {
     await next.pull('a', 256);
     expect(next.store.rowsRead - before).toBeLessThanOrEqual(256);
   });
-  void eventOutput;
 });

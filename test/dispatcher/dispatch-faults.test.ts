@@ -1,4 +1,4 @@
-/** Failing tests for faults found in the dispatcher; each moves to its topic's file once it passes. */
+/** Faults that the dispatcher had once, each as the smallest case that showed it. */
 import { describe, expect, test } from '@jest/globals';
 import { KnearError } from '../../core/errors.ts';
 import type { EventLog } from '../../core/ports/event-log.ts';
@@ -7,14 +7,14 @@ import { Slots } from '../../dispatcher/slots.ts';
 import { accepted, rejected } from '../fakes/scripted-deliverer.ts';
 import { SteppedClock } from '../fakes/stepped-clock.ts';
 import { withPull } from '../fakes/wrapped-log.ts';
-import { at, eventOf, linear, ofType, trigger } from './resources.ts';
+import { at, eventOf, linear, NO_RETRY, ofType, SINK, SUBSCRIBER, trigger } from './resources.ts';
 import { Stage } from './stage.ts';
 
 const to = (id: string, more: Partial<Egress> = {}) =>
   trigger({ id, subscriber: at(`http://${id}/`), filter: ofType(id), ...more });
 
 describe('grave', () => {
-  test('C1 a free place is used: an egress that is given its turn and has no slot for it gives it on', async () => {
+  test('a free place is used: an egress that is given its turn and has no slot for it gives it on', async () => {
     const stage = new Stage({
       egresses: [to('a', { retry: linear(1, 500) }), to('b'), to('c')],
       slotsMax: 1,
@@ -34,7 +34,7 @@ describe('grave', () => {
     expect(stage.deliverer.callsTo('http://b/')).toHaveLength(1);
   });
 
-  test('C2 an egress whose pull fails gives its turn on', async () => {
+  test('an egress whose pull fails gives its turn on', async () => {
     const clock = new SteppedClock();
     let isBroken = false;
     const wrap = (log: EventLog) =>
@@ -59,7 +59,7 @@ describe('grave', () => {
     expect(stage.deliverer.callsTo('http://b/')).toHaveLength(1);
   });
 
-  test('C3 a retry goes to another endpoint than the attempt before, whatever happened in between', async () => {
+  test('a retry goes to another endpoint than the attempt before, whatever happened in between', async () => {
     const subscriber: Target = { kind: 'service', url: 'http://s/', service: 'n/s', port: 80 };
     const endpoint = (address: string) => ({ address, ports: { 80: 80 }, isReady: true });
     const stage = new Stage({
@@ -85,7 +85,7 @@ describe('grave', () => {
 });
 
 describe('minor', () => {
-  test('C4 what was under way when the limit fell is forgotten when it ends, whatever it was about', () => {
+  test('what was under way when the limit fell is forgotten when it ends, whatever it was about', () => {
     const slots = new Slots({ max: 256 });
     for (let count = 0; count < 4; count += 1) void slots.take();
     slots.give(rejected(503), 20);
@@ -95,5 +95,49 @@ describe('minor', () => {
     void slots.take();
     slots.give(rejected(503), 20);
     expect(slots.limit).toBe(1);
+  });
+
+  test('D1: no end is told of a delivery that the log does not know any more (closed)', async () => {
+    const stage = new Stage({ egresses: [trigger({ retry: NO_RETRY })] });
+    stage.deliverer.script(SUBSCRIBER, 'hang');
+    await stage.produce('orders', eventOf('e1'));
+    const closed = stage.log.close();
+    await stage.pass(0);
+    await closed;
+    stage.deliverer.answer(rejected(400));
+    await stage.pass(0);
+    expect(stage.trail()).toEqual([`deliver 1 ${SUBSCRIBER} 400 KNEAR_REJECTED`]);
+  });
+
+  test('D1: nor of one that ended as gone', async () => {
+    const stage = new Stage({ egresses: [trigger()] });
+    stage.deliverer.script(SUBSCRIBER, 'hang');
+    await stage.produce('orders', eventOf('e1'));
+    stage.apply({ egresses: [] });
+    await stage.pass(10_000);
+    stage.deliverer.answer(accepted);
+    await stage.pass(0);
+    expect(stage.trail()).toEqual(['discarded gone 1', `deliver 1 ${SUBSCRIBER} 202`]);
+  });
+
+  test('a dead letter that is refused is not told as a reply', async () => {
+    const stage = new Stage({
+      egresses: [trigger({ deadLetter: { kind: 'ingress', ingressId: 'no', url: SINK } })],
+    });
+    stage.deliverer.script(SUBSCRIBER, rejected(400));
+    await stage.produce('orders', eventOf('e1'));
+    expect(stage.trail()).not.toContain('refused reply KNEAR_INGRESS_UNKNOWN 404');
+  });
+
+  test('an egress that is away for a moment does not cut a wait short', async () => {
+    const egress = trigger({ retry: linear(2, 900) });
+    const stage = new Stage({ egresses: [egress] });
+    stage.deliverer.script(SUBSCRIBER, rejected(503));
+    await stage.produce('orders', eventOf('e1'));
+    stage.apply({ egresses: [] });
+    await stage.pass(100);
+    stage.apply({ egresses: [egress] });
+    await stage.pass(700);
+    expect(stage.deliverer.calls).toHaveLength(1);
   });
 });
