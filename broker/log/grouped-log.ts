@@ -43,6 +43,7 @@ import type { EgressQueue } from './egress-queue.ts';
 import { Entry, pendingRow, whenAllSafe } from './entry.ts';
 import type { KeptOutput, Row, RowContent } from './entry.ts';
 import { timerKey } from './keys.ts';
+import { noCounts } from './group.ts';
 import { Leases } from './leases.ts';
 import { LogDelivery } from './log-delivery.ts';
 import { Parking } from './parking.ts';
@@ -168,9 +169,8 @@ export class GroupedLog implements EventLog {
 
   lag(egressId: string): Lag {
     const counts = this.#accounts.findQueue(egressId)?.counts;
-    return counts
-      ? { ready: counts.ready, delayed: counts.delayed, parked: counts.parked }
-      : { ready: 0, delayed: 0, parked: 0 };
+    const { ready, delayed, parked } = counts ?? noCounts();
+    return { ready, delayed, parked };
   }
 
   egressIds(): string[] {
@@ -283,8 +283,6 @@ export class GroupedLog implements EventLog {
     if (row.state !== 'open' || row.offers !== offer) return;
     row.leaseUntilMs = this.#clock.monotonicMs() + LEASE_MS;
   }
-
-  // --- helpers --------------------------------------------------------------------------------------------------------
 
   /** An event that somebody wants enters the open group and is offered. */
   #enter(ingressId: string, event: CloudEvent): Entry | undefined {

@@ -1,6 +1,6 @@
 /**
  * What node's own parser never lets happen on a real connection, or what cannot be seen from there. The rest of B1 to
- * B4 is in test/http/producers.test.ts.
+ * Slow bodies are in test/http/producers.test.ts (B4).
  */
 import { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';

@@ -1,5 +1,5 @@
 /**
- * L7 and L10: however much waits for a slow egress, little of it is in memory, and it gets everything once, in order,
+ * Of L7 and L10: however much waits for a slow egress, little of it is in memory, and it gets everything once, in order,
  * while appends go on. What is in memory cannot be seen from outside, so the rows read from the store tell.
  */
 import { describe, expect, test } from '@jest/globals';

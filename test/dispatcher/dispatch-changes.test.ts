@@ -126,7 +126,7 @@ describe('D3: what waited for a slot goes by the resources of the moment at whic
     expect(stage.trail().slice(-2)).toEqual([`deliver 2 ${ELSEWHERE} 202`, 'end delivered']);
   });
 
-  test('its subscriber is an ingress of ours now: the slot is somebody else’s', async () => {
+  test('its subscriber is an ingress of ours now: its slot goes to another', async () => {
     const stage = await waitingForSlot();
     stage.apply({ egresses: [waiting({ subscriber: inside('steps') })] });
     stage.deliverer.answer(accepted);

@@ -436,7 +436,7 @@ class World {
   async #runUntil(untilMs: number): Promise<void> {
     while (this.#timeline.nowMs < untilMs) {
       await this.#timeline.runUntil(Math.min(untilMs, this.#timeline.nowMs + 100));
-      if (this.#bug) throw this.#bug;
+      assert.ifError(this.#bug);
       // W3
       assert((this.#process?.dispatcher.open ?? 0) <= OPEN_MAX, 'W3: too many open deliveries');
     }
