@@ -23,25 +23,36 @@ export function compileServices(
 }
 
 /**
- * One endpoint an address: while slices are being rearranged an address may stand in two, and slices are also split by
- * port. Source: Kubernetes, "EndpointSlices" (duplicate endpoints; only the first address of an endpoint is used).
+ * One endpoint an address and its ports: while slices are being rearranged an address may stand in two, and slices are
+ * also split by port. Where one address has two ports for the same port of the Service, as on a laptop, these are two
+ * endpoints. Source: Kubernetes, "EndpointSlices" (duplicate endpoints; only the first address of an endpoint is used).
  */
 function compileEndpoints(service: Service, slices: readonly EndpointSlice[]): Endpoint[] {
-  const byAddress = new Map<string, Endpoint>();
+  const endpoints: Endpoint[] = [];
   for (const { spec } of slices) {
     const ports = mapPorts(service, spec.ports);
     for (const { addresses, conditions } of spec.endpoints) {
       const [address] = addresses;
       if (address === undefined) continue;
-      const known = byAddress.get(address);
-      byAddress.set(address, {
-        address,
-        ports: { ...known?.ports, ...ports },
-        isReady: (conditions?.ready ?? true) || (known?.isReady ?? false),
-      });
+      const isReady = conditions?.ready ?? true;
+      const index = endpoints.findIndex(
+        (each) => each.address === address && agree(each.ports, ports),
+      );
+      const known = endpoints[index];
+      if (known) {
+        const merged = { ...known.ports, ...ports };
+        endpoints[index] = { address, ports: merged, isReady: isReady || known.isReady };
+      } else {
+        endpoints.push({ address, ports, isReady });
+      }
     }
   }
-  return [...byAddress.values()];
+  return endpoints;
+}
+
+/** Whether both may be ports of one endpoint: no port of the Service leads to two. */
+function agree(a: Endpoint['ports'], b: Endpoint['ports']): boolean {
+  return Object.entries(b).every(([port, at]) => (a[Number(port)] ?? at) === at);
 }
 
 /** Service port number -> port at the endpoints: the slice's port of the same name, or its only one if that has none. */

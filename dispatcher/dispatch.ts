@@ -206,7 +206,7 @@ class Run {
     const outcome: Outcome = { kind: 'rejected', status: ERRORS[code].status };
     const verdict = withCode(this.#judge(egress, stage, outcome, target.url), code);
     this.#observeAttempt(egress, stage, { outcome, verdict, startedMs, dest: target.url });
-    if (stage.phase !== 'deliver') {
+    if (stage.phase === 'reply') {
       const durationMs = clock.monotonicMs() - startedMs;
       const refused = { kind: 'refused', code, status: ERRORS[code].status, durationMs } as const;
       this.#context.observer.observe({ ...refused, by: 'reply', ...(ingress && { ingress }) });
@@ -318,8 +318,9 @@ class Run {
   async #waitHere(next: Stage, delayMs: number): Next {
     const dueAtMs = this.#context.clock.nowMs() + delayMs;
     await this.#hold.wait(delayMs);
-    if (!this.#hold.isStopping) return next;
-    return this.#giveBack(next, dueAtMs);
+    // A wait also ends when the egress is gone, or the dispatcher stops: then the rest of it is spent in the log.
+    const isOver = !this.#hold.isStopping && this.#context.egress() !== undefined;
+    return isOver ? next : this.#giveBack(next, dueAtMs);
   }
 
   async #exhausted(egress: Egress, stage: Stage, failure: Failure): Next {

@@ -39,11 +39,15 @@ export function observeEnd(
   });
 }
 
-/** `stale`: the log could not write it, or is closed; the delivery will be offered again. A code: an output is refused. */
+/**
+ * `stale`: nothing has ended, because the delivery is not open any more, or the log could not write it and offers it again.
+ * A code: an output is refused.
+ */
 export async function trySettle(
   { delivery }: Hold,
   outputs: readonly Output[],
 ): Promise<ErrorCode | 'stale' | undefined> {
+  if (!delivery.isOpen) return 'stale';
   try {
     await delivery.settle(outputs);
     return undefined;

@@ -19,6 +19,7 @@ import { openYamlFolder } from '../controller/source/yaml.ts';
 import type { EventLog, Match } from '../core/ports/event-log.ts';
 import type { Observer } from '../core/ports/observer.ts';
 import type { Snapshot } from '../core/ports/resource-source.ts';
+import type { Timer } from '../core/ports/time.ts';
 import { compileMatch } from '../core/rules/match.ts';
 import type { Topology } from '../core/topology.ts';
 import { openHttpDeliverer } from '../dispatcher/deliver/http.ts';
@@ -36,6 +37,8 @@ import { systemClock as clock } from './time.ts';
 const QUOTA_SHARE = 0.25;
 /** The disk keeps a twentieth free, or what the settings say, whichever is more. */
 const RESERVE_SHARE = 0.05;
+/** After the drain: as long as it takes to close idle connections. */
+const CUT_MS = 500;
 /** Rows of one egress in memory: as many as it can have slots. */
 const WINDOW_MAX = 256;
 
@@ -139,7 +142,8 @@ function openDispatcher(
 ): Dispatcher {
   const { plan, log, observer, logger, opened } = parts;
   const deliverer = openHttpDeliverer({ clock, replyMaxBytes: settings.eventMaxBytes });
-  opened.push(() => deliverer.close());
+  // Attempts had the drain to end; whatever still runs then is offered again after the restart.
+  opened.push(() => within(CUT_MS, deliverer.close()));
   const busy = watchBusy(clock);
   const dispatcher = new Dispatcher(plan.topology, {
     log,
@@ -252,6 +256,16 @@ async function openLog(settings: Settings, observer: Observer, match: Match): Pr
       parkedAgeMs: settings.parkedAgeMs,
     },
   });
+}
+
+/** Waits for the work, but no longer than this. */
+async function within(ms: number, work: Promise<void>): Promise<void> {
+  let timer: Timer | undefined;
+  const patience = new Promise<void>((resolve) => {
+    timer = clock.after(ms, resolve);
+  });
+  await Promise.race([work, patience]);
+  timer?.cancel();
 }
 
 async function nextSnapshot(snapshots: AsyncIterator<Snapshot>): Promise<Snapshot> {

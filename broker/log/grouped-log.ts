@@ -231,9 +231,9 @@ export class GroupedLog implements EventLog {
 
   /** See `Delivery.settle`. */
   settle(row: Row, outputs: readonly Output[]): Promise<void> {
+    if (this.#isClosed) return Promise.reject(closedError());
     // L9: settled before, or its record is gone.
     if (row.state !== 'open' && row.state !== 'ready') return Promise.resolve();
-    if (this.#isClosed) return Promise.reject(closedError());
     for (const output of outputs) {
       const refusal = output.kind === 'event' && this.#refusal('output', output.ingressId);
       if (refusal) return Promise.reject(refusal);

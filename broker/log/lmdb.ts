@@ -5,15 +5,16 @@
  * `overlappingSync: false`: a resolved commit is on the disk. Reads happen in LMDB's own short snapshot, which is renewed
  * after each commit of ours (S2). The file keeps its high-water mark: freed pages are used again, never given back.
  */
-import { mkdir, statfs } from 'node:fs/promises';
+import { mkdir, stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
 
 import { open } from 'lmdb';
 import type { Database, RootDatabase } from 'lmdb';
 
-import { KnearError } from '../../core/errors.ts';
+import { codeOf, KnearError } from '../../core/errors.ts';
 import type { Clock, Timer } from '../../core/ports/time.ts';
 import { FORMAT_KEY } from './keys.ts';
+import { prepareFile } from './lmdb-file.ts';
 import { acquireOwnerLock } from './owner-lock.ts';
 import type { OwnerLock } from './owner-lock.ts';
 import { TABLES } from './store.ts';
@@ -34,7 +35,9 @@ export class LmdbStore implements LogStore {
   readonly #folder: string;
   readonly #clock: Clock;
   #freeBytes = Number.POSITIVE_INFINITY;
+  #sizeBytes = 0;
   #spaceTimer: Timer | undefined;
+  #isClosed = false;
 
   private constructor(options: {
     root: RootDatabase<Buffer, Buffer>;
@@ -64,28 +67,32 @@ export class LmdbStore implements LogStore {
       throw new KnearError('KNEAR_LOG_FAILED', detail, { cause });
     });
     const lock = await acquireOwnerLock(folder);
+    let root: RootDatabase<Buffer, Buffer> | undefined;
     try {
-      const store = new LmdbStore({ root: openRoot(folder), lock, folder, clock });
+      await prepareFile(fileIn(folder)).catch((error: unknown) => {
+        throw asLogError(error, `opening the log in ${folder}`);
+      });
+      root = openRoot(folder);
+      const store = new LmdbStore({ root, lock, folder, clock });
       await store.#checkFormat();
       await store.#watchSpace();
       return store;
     } catch (error) {
+      await root?.close();
       await lock.release();
-      throw error;
+      throw asLogError(error, `opening the log in ${folder}`);
     }
   }
 
   get(table: Table, key: Uint8Array): Buffer | undefined {
-    return this.#rows(table).getBinary(asBuffer(key));
+    return this.#reading(table, () => this.#rows(table).getBinary(asBuffer(key)));
   }
 
   range(table: Table, bounds: { from: Uint8Array; to: Uint8Array; limit: number }): StoredRow[] {
     const options = { start: asBuffer(bounds.from), end: asBuffer(bounds.to), limit: bounds.limit };
     // S5: LMDB hands out its own memory for keys, which the next transaction may change.
-    return Array.from(this.#rows(table).getRange(options), ({ key, value }) => ({
-      key: Buffer.from(key),
-      value,
-    }));
+    const copy = ({ key, value }: StoredRow) => ({ key: Buffer.from(key), value });
+    return this.#reading(table, () => Array.from(this.#rows(table).getRange(options), copy));
   }
 
   async commit(changes: readonly Change[]): Promise<void> {
@@ -103,14 +110,19 @@ export class LmdbStore implements LogStore {
     const results = await Promise.allSettled([batch, ...writes]);
     this.#root.resetReadTxn();
     const failed = results.find((result) => result.status === 'rejected');
-    if (failed) throw failed.reason;
+    if (failed) throw await diskErrorOf(failed.reason);
   }
 
   freeBytes(): number {
     return this.#freeBytes;
   }
 
+  sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#spaceTimer?.cancel();
     await this.#root.close();
     await this.#lock.release();
@@ -122,7 +134,20 @@ export class LmdbStore implements LogStore {
     return rows;
   }
 
+  #reading<Value>(table: Table, read: () => Value): Value {
+    try {
+      return read();
+    } catch (error) {
+      // LMDB refuses every further read of a snapshot in which one failed.
+      this.#root.resetReadTxn();
+      throw asLogError(error, `reading the table ${table}`);
+    }
+  }
+
   async #checkFormat(): Promise<void> {
+    const all = { from: Buffer.alloc(0), to: Buffer.alloc(32, 0xff), limit: 1 };
+    // Damage at the top of a table shows here, not when the first event comes.
+    for (const table of TABLES) this.range(table, all);
     const stored = this.get('info', FORMAT_KEY);
     if (!stored) {
       await this.commit([{ table: 'info', key: FORMAT_KEY, value: Buffer.from([FORMAT]) }]);
@@ -136,10 +161,12 @@ export class LmdbStore implements LogStore {
     try {
       const { bavail, bsize } = await statfs(this.#folder);
       this.#freeBytes = bavail * bsize;
+      this.#sizeBytes = (await stat(fileIn(this.#folder))).size;
     } catch {
       // Best effort: a disk that cannot be asked is found full by the commit that fails.
       this.#freeBytes = Number.POSITIVE_INFINITY;
     }
+    if (this.#isClosed) return;
     this.#spaceTimer = this.#clock.after(SPACE_CHECK_MS, () => {
       void this.#watchSpace();
     });
@@ -149,10 +176,12 @@ export class LmdbStore implements LogStore {
 // lmdb takes options in the place of a version for databases without versions; its types know only the version.
 const APPEND = { append: true } as unknown as number;
 
+const fileIn = (folder: string): string => path.join(folder, 'log');
+
 function openRoot(folder: string): RootDatabase<Buffer, Buffer> {
   try {
     return open<Buffer, Buffer>({
-      path: path.join(folder, 'log'),
+      path: fileIn(folder),
       noSubdir: true,
       maxDbs: TABLES.length + 1,
       keyEncoding: 'binary',
@@ -160,11 +189,37 @@ function openRoot(folder: string): RootDatabase<Buffer, Buffer> {
       compression: false,
       cache: false,
       overlappingSync: false,
+      // Its batches hold a promise of their own that nobody could handle when a commit fails.
+      eventTurnBatching: false,
     });
   } catch (cause) {
     const detail = `the log in ${folder} cannot be opened: ${messageOf(cause)}; restore the data folder from a backup, or move it away to start with an empty log`;
     throw new KnearError('KNEAR_LOG_CORRUPT', detail, { cause });
   }
+}
+
+/** LMDB's own codes (MDB_CORRUPTED and the like) are below -30,000; the rest is what the disk says. */
+function asLogError(error: unknown, what: string): unknown {
+  if (codeOf(error)) return error;
+  const { code } = error as { code?: unknown };
+  const isDamage = typeof code === 'number' && code < -30_000;
+  const advice = isDamage
+    ? 'restore the data folder from a backup, or move it away to start with an empty log'
+    : 'check the disk of the data folder';
+  const detail = `${what} failed: ${messageOf(error)}; ${advice}`;
+  return new KnearError(isDamage ? 'KNEAR_LOG_CORRUPT' : 'KNEAR_LOG_FAILED', detail, {
+    cause: error,
+  });
+}
+
+/** What the disk said: lmdb's own error only refers to it, by a promise that is rejected by now. */
+async function diskErrorOf(error: unknown): Promise<unknown> {
+  const { commitError } = error as { commitError?: Promise<never> };
+  if (!commitError) return error;
+  const nothing = Promise.resolve();
+  // A few microtasks at most, so that a change in lmdb cannot make a commit wait for ever.
+  const patience = nothing.then(() => nothing).then(() => error);
+  return Promise.race([commitError.catch((cause: unknown) => cause), patience]);
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

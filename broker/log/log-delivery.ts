@@ -43,6 +43,10 @@ export class LogDelivery implements Delivery {
     if (origin) this.origin = origin.event;
   }
 
+  get isOpen(): boolean {
+    return this.#row.state === 'open' || this.#row.state === 'ready';
+  }
+
   settle(outputs: readonly Output[]): Promise<void> {
     return this.#owner.settle(this.#row, outputs);
   }

@@ -30,6 +30,10 @@ export class MemoryStore implements LogStore {
     return Number.POSITIVE_INFINITY;
   }
 
+  sizeBytes(): number {
+    return 0;
+  }
+
   close(): Promise<void> {
     return Promise.resolve();
   }

@@ -47,9 +47,13 @@ export function encodeEvent({ ingress, acceptedAtMs, event }: StoredEvent): Buff
 
 /** @param record is kept: the event's data is a view of it. */
 export function decodeEvent(record: Buffer): StoredEvent {
-  requireVersion(record);
+  return read(record, () => readEvent(record));
+}
+
+function readEvent(record: Buffer): StoredEvent {
   const dataOffset = HEAD_OFFSET + record.readUInt32BE(1);
-  // Written by encodeEvent of this version, and LMDB gives back whole values.
+  if (dataOffset > record.length) throw new Error('its data is cut off');
+  // Written by encodeEvent of this version.
   const head = JSON.parse(record.toString('utf8', HEAD_OFFSET, dataOffset)) as Head;
   return {
     ingress: head.i,
@@ -81,14 +85,16 @@ export function encodeWork({ work, dueAtMs, origin }: StoredWork): Buffer {
 }
 
 export function decodeWork(row: Buffer): StoredWork {
-  const { origin, dueAtMs, lastFailure, ...work } = decodeJson<
-    Omit<Work, 'lastFailure'> & { dueAtMs: number; origin?: number; lastFailure?: FailureJson }
-  >(row);
-  return {
-    dueAtMs,
-    work: lastFailure ? { ...work, lastFailure: failureFromJson(lastFailure) } : work,
-    ...(origin !== undefined && { origin }),
-  };
+  return read(row, () => {
+    const { origin, dueAtMs, lastFailure, ...work } = readJson<
+      Omit<Work, 'lastFailure'> & { dueAtMs: number; origin?: number; lastFailure?: FailureJson }
+    >(row);
+    return {
+      dueAtMs,
+      work: lastFailure ? { ...work, lastFailure: failureFromJson(lastFailure) } : work,
+      ...(origin !== undefined && { origin }),
+    };
+  });
 }
 
 export interface StoredParked {
@@ -103,10 +109,12 @@ export function encodeParked({ atMs, failure, sizeBytes }: StoredParked): Buffer
 }
 
 export function decodeParked(row: Buffer): StoredParked {
-  const { failure, ...rest } = decodeJson<Omit<StoredParked, 'failure'> & { failure: FailureJson }>(
-    row,
-  );
-  return { ...rest, failure: failureFromJson(failure) };
+  return read(row, () => {
+    const { failure, ...rest } = readJson<Omit<StoredParked, 'failure'> & { failure: FailureJson }>(
+      row,
+    );
+    return { ...rest, failure: failureFromJson(failure) };
+  });
 }
 
 /** Small rows: a version byte, then JSON. */
@@ -115,7 +123,10 @@ export function encodeJson(value: unknown): Buffer {
 }
 
 export function decodeJson<Value>(row: Buffer): Value {
-  requireVersion(row);
+  return read(row, () => readJson<Value>(row));
+}
+
+function readJson<Value>(row: Buffer): Value {
   // Written by encodeJson of this version for the same table.
   return JSON.parse(row.toString('utf8', 1)) as Value;
 }
@@ -128,6 +139,17 @@ function failureToJson({ data, ...rest }: Failure): FailureJson {
 
 function failureFromJson({ data, ...rest }: FailureJson): Failure {
   return { ...rest, ...(data !== undefined && { data: Buffer.from(data, 'base64') }) };
+}
+
+/** A row of our version that cannot be read was damaged: LMDB has no checksums. */
+function read<Value>(row: Buffer, decode: () => Value): Value {
+  requireVersion(row);
+  try {
+    return decode();
+  } catch (cause) {
+    const detail = 'a stored row is damaged: restore the data folder from a backup';
+    throw new KnearError('KNEAR_LOG_CORRUPT', detail, { cause });
+  }
 }
 
 function requireVersion(row: Buffer): void {

@@ -41,6 +41,8 @@ export interface LogStore {
   commit(changes: readonly Change[]): Promise<void>;
   /** Bytes that could still be written before the disk is full, as of a moment ago. */
   freeBytes(): number;
+  /** Bytes that the store takes on the disk, what it has freed within included, as of a moment ago. */
+  sizeBytes(): number;
   close(): Promise<void>;
 }
 

@@ -138,6 +138,8 @@ export interface Delivery extends Work {
   /** The event whose reply this is (phase `reply` only). */
   readonly origin?: CloudEvent;
   readonly acceptedAtMs: number;
+  /** False once it is settled or its record is gone: settling it does nothing then. */
+  readonly isOpen: boolean;
   /** How often it has been offered since its last outcome, as far as the adapter knows: 1 the first time. */
   readonly lease: number;
 

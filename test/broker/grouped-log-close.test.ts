@@ -181,6 +181,21 @@ describe('drop', () => {
     expect(storedIds(stage.store)).toEqual(['occupier']);
   });
 
+  // L2: what the dropped egress had settled before counts as ever.
+  test('does not answer for an output that is in memory only', async () => {
+    const stage = openStage();
+    await stage.occupy();
+    const appended = fateOf(stage.log.append(INGRESS, [eventTo('a')]));
+    const delivery = await stage.pullOne('a');
+    void delivery.settle([eventOutput(eventTo('b')), workOutput(delivery.event)]);
+    void stage.log.drop('a');
+    await stage.calm();
+    expect(appended.state).toBe('pending');
+    await stage.flushAll();
+    expect(appended.state).toBe('resolved');
+    expect(storedIds(stage.store)).toEqual(['occupier', 'b']);
+  });
+
   test('two at once do not disturb each other', async () => {
     const stage = await openWith('a b', 700);
     const dropped = [fateOf(stage.log.drop('a')), fateOf(stage.log.drop('b'))];
@@ -247,13 +262,16 @@ describe('drop', () => {
     expect(storedIds(stage.store)).toEqual(['occupier']);
   });
 
-  test('ends the pulls that wait for the egress', async () => {
+  test('ends the pulls that wait for the egress; the next one is for what comes afterwards', async () => {
     const stage = await openWith('a', 1);
     await stage.pullOne('a');
     const waiting = fateOf(stage.log.pull('a', 1, { signal: new AbortController().signal }));
     void stage.log.drop('a');
     await stage.flushAll();
     expect(waiting).toMatchObject({ state: 'resolved', value: [] });
+    void stage.log.append(INGRESS, [eventTo('a', { id: 'new' })]);
+    await stage.flush();
+    expect((await stage.pull('a')).map(idOf)).toEqual(['new']);
   });
 });
 

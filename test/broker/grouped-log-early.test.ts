@@ -14,6 +14,7 @@ import {
   INGRESS,
   openStage,
   parkedOutput,
+  reopen,
   workOutput,
 } from './log-stage.ts';
 import type { Fate, Stage } from './log-stage.ts';
@@ -167,6 +168,21 @@ describe('L2: left out', () => {
     const commits = stage.store.commitCount;
     await stage.flushAll();
     expect(stage.store.commitCount).toBe(commits);
+  });
+
+  test('its position is not used again, not even by the next process', async () => {
+    await stage.flush();
+    await stage.occupy();
+    const appended = append('a');
+    await (await stage.pullOne('a')).settle([]);
+    await stage.flush();
+    await Promise.all([stage.log.close(), stage.flush()]);
+    const next = reopen(stage);
+    const again = fateOf(next.log.append(INGRESS, [eventTo('a')]));
+    await next.flush();
+    // Appends resolve with positions.
+    const [[used = 0], [fresh = 0]] = [appended.value, again.value] as [number[], number[]];
+    expect(fresh).toBeGreaterThan(used);
   });
 
   test('a record is written with rows for those only that have not settled', async () => {

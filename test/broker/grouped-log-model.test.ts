@@ -71,7 +71,7 @@ describe('GroupedLog against a set', () => {
         for (const one of sequence) await world.play(one);
         await world.end();
       });
-      await fc.assert(property, { numRuns: 150 });
+      await fc.assert(property, { numRuns: 300 });
     },
   );
 });

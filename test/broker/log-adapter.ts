@@ -95,6 +95,10 @@ class WatchedStore implements LogStore {
     return this.#store.freeBytes();
   }
 
+  sizeBytes(): number {
+    return this.#store.sizeBytes();
+  }
+
   close(): Promise<void> {
     return this.#store.close();
   }

@@ -107,6 +107,8 @@ function stageHands({ log, store, clock }: Pick<Stage, 'log' | 'store' | 'clock'
   const pull = async (egressId: string, count = 1) => {
     const patience = new AbortController();
     const pulled = log.pull(egressId, count, { signal: patience.signal });
+    // It may fail while the log calms down, before anybody takes its answer.
+    pulled.catch(() => undefined);
     await calm();
     patience.abort();
     return pulled;

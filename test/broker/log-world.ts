@@ -6,7 +6,9 @@ import { strict as assert } from 'node:assert';
 
 import { LEASE_MS } from '../../core/ports/event-log.ts';
 import type { Delivery } from '../../core/ports/event-log.ts';
-import { isAnswerDue, isSafe, labelOf, Model } from './log-model.ts';
+import { compareAnswers, compareLag, compareParked } from './log-compare.ts';
+import type { Promised } from './log-compare.ts';
+import { labelOf, Model } from './log-model.ts';
 import type { Token } from './log-model.ts';
 import { fateOf, openStage, reopen } from './log-stage.ts';
 import type { Fate, Stage } from './log-stage.ts';
@@ -24,14 +26,6 @@ export const EGRESSES = ['a', 'b', 'c'] as const;
 interface Held {
   readonly delivery: Delivery;
   readonly token: Token;
-}
-
-interface Promised {
-  readonly what: string;
-  readonly fate: Fate;
-  readonly tokens: readonly Token[];
-  /** It has to be turned away. */
-  readonly isRefused?: boolean;
 }
 
 interface Waiting {
@@ -71,7 +65,7 @@ export class World {
       assert(round < 50, `never offered: ${this.#owed().map(labelOf).join(', ')}`);
       await this.#settleAll();
     }
-    for (const egressId of EGRESSES) this.#compareParked(egressId);
+    for (const egressId of EGRESSES) compareParked(this.#stage, this.#model.of(egressId), egressId);
     for (const egressId of EGRESSES) await this.play({ kind: 'drop', egressId });
     await this.#recover();
     assert.deepEqual(fillOf(this.#stage.store), {}, 'an empty log has empty tables');
@@ -315,7 +309,7 @@ export class World {
     if (kind === 'pass') this.#compareDisk();
     this.#comparePromises();
     this.#compareWaiting();
-    for (const egressId of EGRESSES) this.#compareLag(egressId);
+    for (const egressId of EGRESSES) compareLag(this.#stage, this.#model.of(egressId), egressId);
     assert.deepEqual(this.#stage.log.egressIds().toSorted(), this.#model.egressIds().toSorted());
     this.#noticeCommit();
   }
@@ -341,18 +335,8 @@ export class World {
   }
 
   #comparePromises(): void {
-    for (const { what, fate, tokens, isRefused } of this.#promised) {
-      if (isRefused) {
-        assert.equal(fate.state, 'rejected', `taken while the disk fails: ${what}`);
-      } else if (fate.state === 'resolved') {
-        assert(tokens.every(isSafe), `answered before it was safe: ${what}`);
-      } else if (fate.state === 'rejected') {
-        assert(this.#isFailing, `rejected while the disk works: ${what}`);
-        assert(!tokens.some((one) => this.#model.durable.has(one)), `rejected, and kept: ${what}`);
-      } else {
-        assert(!tokens.every(isAnswerDue), `not answered though it is safe: ${what}`);
-      }
-    }
+    const { durable } = this.#model;
+    compareAnswers(this.#promised, { durable, isFailing: this.#isFailing });
     this.#promised = this.#promised.filter(({ fate }) => fate.state === 'pending');
   }
 
@@ -373,30 +357,6 @@ export class World {
     for (const { what, fate } of this.#promised) {
       assert.notEqual(fate.state, 'pending', `never answered: ${what}`);
     }
-  }
-
-  #compareLag(egressId: string): void {
-    const { ready, delayed, parked } = this.#stage.log.lag(egressId);
-    const owed = this.#model.of(egressId);
-    const waiting = owed.filter(({ kind }) => kind !== 'parked');
-    const later = waiting.filter(({ dueAtMs }) => dueAtMs > 0);
-    const notDue = later.filter(({ dueAtMs }) => dueAtMs > this.#stage.clock.nowMs());
-    assert.deepEqual(
-      { all: ready + delayed, parked },
-      { all: waiting.length, parked: owed.length - waiting.length },
-    );
-    assert(
-      notDue.length <= delayed && delayed <= later.length,
-      `${delayed} delayed of ${egressId}`,
-    );
-  }
-
-  #compareParked(egressId: string): void {
-    const listed = this.#stage.log
-      .parked(egressId, { limit: 1_000 })
-      .map(({ event }) => idOfEvent(event));
-    const owed = this.#model.of(egressId).filter(({ kind }) => kind === 'parked');
-    assert.deepEqual(listed.toSorted(), owed.map(({ eventId }) => eventId).toSorted(), 'parked');
   }
 
   // --- the end --------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { CloudEvent } from '../../core/event.ts';
 import type { Egress } from '../../core/topology.ts';
-import { accepted, rejected, replied, unreachable } from '../fakes/scripted-deliverer.ts';
+import { accepted, rejected, replied } from '../fakes/scripted-deliverer.ts';
 import {
   addressOf,
   at,
@@ -14,7 +14,6 @@ import {
   inside,
   linear,
   ofType,
-  OUTSIDE,
   retries,
   SINK,
   SUBSCRIBER,

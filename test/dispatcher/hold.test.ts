@@ -18,6 +18,7 @@ function holdOf() {
     phase: 'deliver',
     attempt: 0,
     firstAtMs: 0,
+    isOpen: true,
     settle: () => Promise.resolve(),
     release: () => undefined,
     extend: () => void (extended += 1),

@@ -7,6 +7,7 @@ import { strict as assert } from 'node:assert';
 
 import { MemoryStore } from '../../broker/log/memory.ts';
 import type { Change, LogStore, StoredRow, Table } from '../../broker/log/store.ts';
+import { KnearError } from '../../core/errors.ts';
 
 export class GatedStore implements LogStore {
   readonly durability = 'none';
@@ -23,6 +24,8 @@ export class GatedStore implements LogStore {
   /** Records that `get` has returned so far. */
   eventsRead = 0;
   closeCount = 0;
+  /** Reads of this table fail, as those of a damaged page do. */
+  brokenTable: Table | undefined;
   #pending: Pending | undefined;
 
   constructor(tables = new MemoryStore()) {
@@ -47,11 +50,13 @@ export class GatedStore implements LogStore {
   }
 
   get(table: Table, key: Uint8Array): Buffer | undefined {
+    this.#breakIfTold(table);
     if (table === 'event') this.eventsRead += 1;
     return this.tables.get(table, key);
   }
 
   range(table: Table, bounds: { from: Uint8Array; to: Uint8Array; limit: number }): StoredRow[] {
+    this.#breakIfTold(table);
     const rows = this.tables.range(table, bounds);
     this.rowsRead += rows.length;
     return rows;
@@ -71,6 +76,10 @@ export class GatedStore implements LogStore {
     await isDurable;
   }
 
+  sizeBytes(): number {
+    return 0;
+  }
+
   freeBytes(): number {
     return this.free;
   }
@@ -78,6 +87,11 @@ export class GatedStore implements LogStore {
   close(): Promise<void> {
     this.closeCount += 1;
     return Promise.resolve();
+  }
+
+  #breakIfTold(table: Table): void {
+    if (table === this.brokenTable)
+      throw new KnearError('KNEAR_LOG_CORRUPT', `${table} is damaged`);
   }
 
   #take(): Pending {

@@ -81,6 +81,10 @@ export class MountedDisk implements LogStore {
     return Number.POSITIVE_INFINITY;
   }
 
+  sizeBytes(): number {
+    return 0;
+  }
+
   /** The process is killed: what was being written is there, or is not. */
   crash(): void {
     if (this.#inFlight && this.#random.chance(0.5)) this.#disk.rows.apply(this.#inFlight);
