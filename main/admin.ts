@@ -4,7 +4,7 @@
  *   /healthz    200 as long as this process answers; restarting it is all that a failure calls for
  *   /readyz     200 while events are taken and resources are served, else 503 with the reasons
  *   /metrics    Prometheus text (docs/metrics.md)
- *   /resources  what became of each resource, as JSON
+ *   /resources  what became of each resource, and what could not be read, as JSON
  *
  * Readiness is not health: a full log is a reason to send events elsewhere, but none to restart.
  */
@@ -19,6 +19,8 @@ export interface AdminOptions {
   health(): Health;
   /** Any list that JSON can say. */
   resources(): readonly object[];
+  /** What could not be read, of which perhaps not even a name is known. */
+  problems(): readonly object[];
 }
 
 export interface Health {
@@ -60,7 +62,10 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
 
 const PATHS = ['/healthz', '/readyz', '/metrics', '/resources'] as const;
 
-function addRoutes(app: FastifyInstance, { metrics, health, resources }: AdminOptions): void {
+function addRoutes(
+  app: FastifyInstance,
+  { metrics, health, resources, problems }: AdminOptions,
+): void {
   const routes = {
     '/healthz': (reply) => reply.send({ status: 'ok' }),
     '/readyz': (reply) => {
@@ -71,7 +76,7 @@ function addRoutes(app: FastifyInstance, { metrics, health, resources }: AdminOp
         .send({ status: isReady ? 'ready' : 'not ready', reasons });
     },
     '/metrics': async (reply) => reply.type(metrics.contentType).send(await metrics.text()),
-    '/resources': (reply) => reply.send({ resources: resources() }),
+    '/resources': (reply) => reply.send({ resources: resources(), problems: problems() }),
   } satisfies Record<(typeof PATHS)[number], (reply: FastifyReply) => unknown>;
   for (const path of PATHS) app.get(path, (_request, reply) => routes[path](reply));
 }

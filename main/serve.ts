@@ -114,6 +114,7 @@ async function open(
     metrics,
     health: () => healthOf(log),
     resources: () => plan.statuses,
+    problems: () => plan.problems,
   });
   opened.push(() => admin.close());
 
@@ -196,6 +197,10 @@ class Plan {
 
   get statuses(): readonly ResourceStatus[] {
     return this.#statuses;
+  }
+
+  get problems(): Snapshot['problems'] {
+    return this.#snapshot.problems;
   }
 
   readonly match: Match = (ingressId, event) => this.#match(ingressId, event);

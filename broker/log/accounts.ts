@@ -71,6 +71,9 @@ export class Accounts {
   #submitted = this.#next;
   #saved = this.#next;
   #bytes = 0;
+  /** Says of a queue that it is gone, until the disk says so. */
+  readonly #marks = new Map<EgressQueue, Change>();
+  #submittedMarks: readonly EgressQueue[] = [];
 
   /** Starts from what an earlier process left. @throws KNEAR_LOG_FORMAT */
   static recover(options: AccountsOptions): Accounts {
@@ -143,7 +146,15 @@ export class Accounts {
     queue.close();
     if (this.#queues.get(queue.id) === queue) this.#queues.delete(queue.id);
     const value = encodeJson({ id: queue.id, isGone: true });
-    return { table: 'egress', key: numberKey(queue.number), value };
+    const mark = { table: 'egress', key: numberKey(queue.number), value } as const;
+    this.#marks.set(queue, mark);
+    return mark;
+  }
+
+  /** The row of a queue that is gone goes, too. */
+  removeRow(queue: EgressQueue): Change {
+    this.#marks.delete(queue);
+    return { table: 'egress', key: numberKey(queue.number) };
   }
 
   /** Queues that are closed and not yet forgotten. */
@@ -201,7 +212,9 @@ export class Accounts {
   /** A1: the accounts as they will be once the group is durable. */
   changes(group: Group): Change[] {
     this.#submitted = this.#next;
-    const changes: Change[] = [this.nextIdsChange()];
+    // A mark that could not be written goes with the next commit that can, before a queue of that name comes anew.
+    this.#submittedMarks = [...this.#marks.keys()];
+    const changes: Change[] = [this.nextIdsChange(), ...this.#marks.values()];
     for (const [queue, delta] of group.countDeltas) {
       if (queue.isClosed) continue;
       const value = encodeJson({ id: queue.id, ...addCounts(queue.durableCounts, delta) });
@@ -216,6 +229,7 @@ export class Accounts {
 
   flushed(group: Group): void {
     this.#saved = this.#submitted;
+    for (const queue of this.#submittedMarks) this.#marks.delete(queue);
     for (const [queue, delta] of group.countDeltas) {
       queue.durableCounts = addCounts(queue.durableCounts, delta);
     }

@@ -209,7 +209,7 @@ export class Committer {
   #submit(what: 'due' | 'all'): void {
     if (this.#inCommit || this.#failure || this.#open.isEmpty) return;
     const group = this.#open;
-    const { accounts, store } = this.#parts;
+    const { accounts } = this.#parts;
     for (const entry of group.leaveOut()) accounts.addBytes(entry.account, -entry.sizeBytes);
     if (what === 'due' && (!group.isUrgent || this.#graceLeftMs() > 0)) {
       if (group.entries.length === 0) this.#durablePosition = accounts.lastPosition;
@@ -220,11 +220,10 @@ export class Committer {
     }
     this.#stopTimers();
     group.through = accounts.lastPosition;
-    const changes = group.seal((position) => this.#references(position));
     this.#open = new Group();
     this.#inCommit = group;
     const startedMs = this.#clock.monotonicMs();
-    store.commit([...changes, ...accounts.changes(group)]).then(
+    this.#commit(group).then(
       () => {
         this.#flushed(group, this.#clock.monotonicMs() - startedMs);
       },
@@ -233,6 +232,13 @@ export class Committer {
       },
     );
     this.#letWaitingIn();
+  }
+
+  /** Rejects also when the disk does not even say what it has. */
+  async #commit(group: Group): Promise<void> {
+    const { accounts, store } = this.#parts;
+    const changes = group.seal((position) => this.#references(position));
+    await store.commit([...changes, ...accounts.changes(group)]);
   }
 
   #flushed(group: Group, durationMs: number): void {

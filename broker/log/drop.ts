@@ -1,10 +1,12 @@
 /** What is left of a deleted egress goes, in batches, so that a million rows do not become one commit. */
-import { numberKey, rowKey, rowKeyPosition, timerKey } from './keys.ts';
+import type { Accounts } from './accounts.ts';
+import type { Committer } from './committer.ts';
 import type { EgressQueue } from './egress-queue.ts';
 import type { Group } from './group.ts';
+import { numberKey, rowKey, rowKeyPosition, timerKey } from './keys.ts';
 import { decodeWork } from './record.ts';
 import type { Records } from './records.ts';
-import type { Change, LogStore, StoredRow } from './store.ts';
+import type { LogStore, StoredRow } from './store.ts';
 
 /** Rows removed by one commit: about as long as a group of records. */
 const BATCH = 500;
@@ -12,13 +14,41 @@ const BATCH = 500;
 /** Work first: it knows of timers and origins; what is then left in `ready` is plain. */
 const TABLES = ['work', 'ready', 'parked'] as const;
 
+/** What the open group would write for the queue. */
+export function dropFromMemory(context: {
+  readonly committer: Committer;
+  readonly records: Records;
+  readonly queue: EgressQueue;
+}): void {
+  const { committer, records, queue } = context;
+  const { open: group } = committer;
+  for (const entry of group.entries) {
+    const row = entry.rows.get(queue);
+    if (!row) continue;
+    entry.rows.delete(queue);
+    if (row.kind === 'work' && row.origin !== undefined) {
+      const { origin: position } = row;
+      const origin = [...committer.entriesInMemory()].find((each) => each.position === position);
+      group.refer(position, -1, origin ?? records.read(position));
+    }
+    if (row.kind === 'ready') {
+      entry.countSettle();
+      continue;
+    }
+    // It was settled before, perhaps with outputs that are in this group: it counts with them.
+    group.listeners.push({
+      safe: () => entry.countSettle(),
+      failed: (error) => entry.withdraw(error),
+    });
+  }
+}
+
 export interface DropContext {
   readonly store: LogStore;
   readonly records: Records;
   readonly queue: EgressQueue;
   readonly group: Group;
-  /** Says on disk that the queue is gone: goes with each batch, because the first time it may not have been written. */
-  readonly mark: Change;
+  readonly accounts: Accounts;
 }
 
 /** Puts the removal of some rows into the group; false when there was nothing left. */
@@ -31,13 +61,11 @@ export function dropBatch(context: DropContext): boolean {
       limit: BATCH,
     });
     if (rows.length === 0) continue;
-    group.change(context.mark);
     for (const row of rows) dropRow(context, table, row);
     return true;
   }
-  const key = numberKey(queue.number);
-  if (!store.get('egress', key)) return false;
-  group.change({ table: 'egress', key });
+  if (!store.get('egress', numberKey(queue.number))) return false;
+  group.change(context.accounts.removeRow(queue));
   return true;
 }
 

@@ -64,12 +64,11 @@ export class DueTimers {
   check(): void {
     if (this.#isMoving || this.#isStopped) return;
     const nowMs = this.#clock.nowMs();
-    const rows = this.#store.range('timer', {
-      from: timerKey(0, 0, 0),
-      to: timerKey(Number.MAX_SAFE_INTEGER, 0, 0),
-      limit: BATCH,
-    });
-    const timers = rows.map(({ key }) => parseTimerKey(key));
+    const timers = this.#read();
+    if (!timers) {
+      this.arm(nowMs + CHECK_MS);
+      return;
+    }
     const due = timers.filter(({ dueMs }) => dueMs <= nowMs);
     const next = timers[due.length];
     if (due.length > 0) {
@@ -77,6 +76,20 @@ export class DueTimers {
       this.#move(due);
     } else if (next) {
       this.arm(next.dueMs);
+    }
+  }
+
+  /** `undefined`: the table cannot be read now; whoever reads the rest of the log will say so. */
+  #read(): DueTimer[] | undefined {
+    try {
+      const rows = this.#store.range('timer', {
+        from: timerKey(0, 0, 0),
+        to: timerKey(Number.MAX_SAFE_INTEGER, 0, 0),
+        limit: BATCH,
+      });
+      return rows.map(({ key }) => parseTimerKey(key));
+    } catch {
+      return undefined;
     }
   }
 

@@ -10,6 +10,7 @@
  */
 import { strict as assert } from 'node:assert';
 
+import type { KnearError } from '../../core/errors.ts';
 import { eventSizeBytes } from '../../core/event.ts';
 import type { Position } from '../../core/ports/event-log.ts';
 import type { EgressQueue } from './egress-queue.ts';
@@ -53,7 +54,7 @@ export class Group {
   readonly settledRows: Row[] = [];
   readonly scheduled: ScheduledRow[] = [];
   /** Called when the group is durable, or not. */
-  readonly listeners: { safe(): void; failed(error: Error): void }[] = [];
+  readonly listeners: { safe(): void; failed(error: KnearError): void }[] = [];
   /** Some of its changes are due timers: until it is durable the table still shows them. */
   movesTimers = false;
   /** Parked entries whose removal is in this group. */

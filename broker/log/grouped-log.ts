@@ -36,7 +36,7 @@ import type { Clock, Timer } from '../../core/ports/time.ts';
 import { Accounts } from './accounts.ts';
 import type { LogLimits } from './accounts.ts';
 import { closedError, Committer } from './committer.ts';
-import { dropBatch } from './drop.ts';
+import { dropBatch, dropFromMemory } from './drop.ts';
 import { DueTimers } from './due-timers.ts';
 import type { DueTimer } from './due-timers.ts';
 import type { EgressQueue } from './egress-queue.ts';
@@ -202,7 +202,7 @@ export class GroupedLog implements EventLog {
     const { ready, delayed, parked } = queue.counts;
     for (const row of queue.rows()) this.#leases.end(row);
     this.#committer.open.change(this.#accounts.release(queue));
-    for (const entry of this.#committer.open.entries) this.#dropFromMemory(queue, entry);
+    dropFromMemory({ committer: this.#committer, records: this.#records, queue });
     await this.#dropRows(queue);
     const count = ready + delayed + parked;
     if (count > 0) {
@@ -416,25 +416,11 @@ export class GroupedLog implements EventLog {
     });
   }
 
-  #dropFromMemory(queue: EgressQueue, entry: Entry): void {
-    const row = entry.rows.get(queue);
-    if (!row) return;
-    entry.rows.delete(queue);
-    if (row.kind === 'work' && row.origin !== undefined) {
-      const { origin: position } = row;
-      const inMemory = [...this.#committer.entriesInMemory()];
-      const origin = inMemory.find((each) => each.position === position);
-      this.#committer.open.refer(position, -1, origin ?? this.#records.read(position));
-    }
-    entry.countSettle();
-  }
-
   /** Each batch is read when the one before is gone. */
   async #dropRows(queue: EgressQueue): Promise<void> {
-    const parts = { store: this.#store, records: this.#records, queue };
-    const mark = this.#accounts.release(queue);
+    const [store, records, accounts] = [this.#store, this.#records, this.#accounts];
     do await this.#committer.whenDecided();
-    while (dropBatch({ ...parts, mark, group: this.#committer.open }));
+    while (dropBatch({ store, records, accounts, queue, group: this.#committer.open }));
     this.#accounts.forget(queue);
   }
 }

@@ -16,6 +16,7 @@ beforeEach(async () => {
     metrics: { contentType: 'text/plain; version=0.0.4; charset=utf-8', text: () => metricsText() },
     health: () => health,
     resources: () => resources,
+    problems: () => [{ where: 'broken.yaml:1' }],
   });
 });
 
@@ -60,9 +61,12 @@ describe('metrics and resources', () => {
   });
 
   test('resources are told as they are at the moment', async () => {
-    expect(await (await get('/resources')).json()).toEqual({ resources: [] });
+    expect(await (await get('/resources')).json()).toEqual({
+      resources: [],
+      problems: [{ where: 'broken.yaml:1' }],
+    });
     resources = [{ resourceId: 'Broker/default/default', isReady: true }];
-    expect(await (await get('/resources?x=1')).json()).toEqual({ resources });
+    expect(await (await get('/resources?x=1')).json()).toMatchObject({ resources });
   });
 
   test('metrics that cannot be told are a problem document, not a hung scrape', async () => {
@@ -117,6 +121,7 @@ describe('the port', () => {
       metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
       health: () => health,
       resources: () => [],
+      problems: () => [],
     });
     await expect(second).rejects.toMatchObject({
       code: 'KNEAR_PORT_IN_USE',
