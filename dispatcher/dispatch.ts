@@ -358,8 +358,6 @@ class Run {
       : this.#settleAndEnd(egress, stage);
   }
 
-  // --- ways out -------------------------------------------------------------------------------------------------------
-
   async #settleAndEnd(egress: Egress, stage: Stage): Next {
     const failure = stage.phase === 'dead-letter' ? stage.lastFailure : undefined;
     const how = stage.phase === 'dead-letter' ? 'dead-lettered' : 'delivered';

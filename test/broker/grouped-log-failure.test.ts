@@ -227,6 +227,27 @@ describe('L11: while the disk fails', () => {
   });
 });
 
+// A crash between two commits would else revive what was dropped, under a name that has a new owner, for nobody to drop.
+test('L11: a drop whose commit failed is on the disk before anybody who takes the name', async () => {
+  await appendDurably('a b', 'one');
+  const other = await stage.pullOne('b');
+  void stage.log.drop('a');
+  await fail();
+  await other.settle([]);
+  while (!stage.store.pending) await stage.advance(500);
+  stage.store.pass();
+  await new Promise((resolve) => setImmediate(resolve));
+  append('a', 'new');
+  await stage.calm();
+  while (stage.store.pending) {
+    stage.store.pass();
+    expect(faultsOf(stage.store)).toEqual([]);
+    await stage.calm();
+  }
+  await stage.flushAll();
+  expect(storedIds(stage.store)).toEqual(['new']);
+});
+
 describe('L11: the way back', () => {
   test('the disk is probed after a second, then at doubling intervals up to ten', async () => {
     append('a', 'one');
