@@ -54,7 +54,7 @@ test('attempts and waits go on where they were, after SIGTERM and after SIGKILL'
           retry: 2,
           backoffPolicy: 'linear',
           // Over a second: such waits are kept in the log.
-          backoffDelay: 'PT1.2S',
+          backoffDelay: 'PT3S',
           deadLetterSink: { uri: `${subscriber.url}/dead` },
         },
       }),

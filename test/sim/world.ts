@@ -10,6 +10,7 @@
  * W4 When all is quiet nothing is held: slots, open deliveries, leases.
  * W5 When all is quiet the tables agree: references, counts and bytes are those of the rows, and no record is left that
  *    nobody needs.
+ * W7 The log fails only when the disk does: an assertion of ours that fails in a commit is found here.
  * W6 First deliveries of one key to an ordered egress are in the order of the log, as long as leases are kept.
  */
 import { strict as assert } from 'node:assert';
@@ -104,6 +105,7 @@ class World {
   #failedCommits = 0;
   #leftOut = 0;
   #rogueLeases = 0;
+  #logFailures = 0;
   #bug: unknown;
 
   constructor(options: RunOptions) {
@@ -218,6 +220,7 @@ class World {
   #observe(clock: ProcessClock, happening: Happening): void {
     if (!clock.isAlive) return;
     if (happening.kind === 'committed') this.#leftOut += happening.leftOut;
+    if (happening.kind === 'log-state' && !happening.isAccepting) this.#logFailures += 1;
     if (happening.kind === 'discarded') this.#exempt.add(happening.egressId);
     if (happening.kind !== 'ended') return;
     const { egress, event, end } = happening;
@@ -467,6 +470,8 @@ class World {
       const missing = this.#missing('broker', id, parked);
       assert(missing === undefined, `W1: ${id} was acknowledged, but ${missing}`);
     }
+    const diskFailures = this.#failedCommitsSoFar();
+    assert(this.#logFailures <= diskFailures, 'W7: the log failed though the disk did not');
     if (this.#isCalm()) this.#checkOnce();
     if (this.#isLeaseKept() && this.#failedCommitsSoFar() === 0) this.#checkOrder();
     const closing = process.log.close();
