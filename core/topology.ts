@@ -29,7 +29,7 @@ export interface Ingress {
   readonly eventMaxBytes: number;
   /** Largest attributes and kept headers accepted, bytes, counted as header lines. */
   readonly attributesMaxBytes: number;
-  /** Whether subscribers may see an event before it is durable (DESIGN L2). */
+  /** Whether subscribers may see an event before it is durable (L2). */
   readonly isEarly: boolean;
 }
 

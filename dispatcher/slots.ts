@@ -1,5 +1,5 @@
 /**
- * How many requests of one egress may be in flight, found out by trying (DESIGN section 6).
+ * How many requests of one egress may be in flight, found out by trying.
  *
  * A slot is one request from connect to answer. The limit grows while more concurrency does not make the subscriber
  * slower, and halves when the subscriber says, in one way or another, that it has enough.

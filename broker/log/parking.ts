@@ -1,5 +1,5 @@
 /**
- * Parked entries and their bound (DESIGN section 5): past it the oldest entry of the egress is dropped, counted and
+ * Parked entries and their bound: past it the oldest entry of the egress is dropped, counted and
  * reported; a new entry never drops itself.
  */
 import type { Position } from '../../core/ports/event-log.ts';

@@ -11,7 +11,7 @@
  */
 import type { LogSupports } from '../../core/ports/event-log.ts';
 
-/** The tables of DESIGN section 8; keys are big-endian, see `keys.ts`. */
+/** The tables; keys are big-endian, see `keys.ts`. */
 export const TABLES = [
   'info',
   'egress',

@@ -17,7 +17,7 @@ export interface EventLog {
    * Keeps the events for every egress that matches them: all of them or none.
    *
    * Resolves when each event is durable at the level of `supports.durability`, or settled by every matching egress
-   * with settles that count (DESIGN L2). An event that nobody matches resolves at once and has position 0.
+   * with settles that count (L2). An event that nobody matches resolves at once and has position 0.
    * @throws KNEAR_LOG_FULL, KNEAR_QUOTA before anything was kept; KNEAR_LOG_FAILED when the write failed: the event may
    *   have reached subscribers, but is not kept, so the producer must send it again; KNEAR_CLOSED.
    */

@@ -1,6 +1,6 @@
 /**
  * Admission: the one decision whether an event may enter a Broker or Channel, and what it looks like from then on.
- * The HTTP door and replies both pass it, so there is no way around it (DESIGN C5).
+ * The HTTP door and replies both pass it, so there is no way around it.
  *
  * A Broker stamps the time of arrival and counts the event's hops down; a Channel adds nothing.
  * Source: Knative Eventing, the Broker's ingress (knativearrivaltime, knativebrokerttl).

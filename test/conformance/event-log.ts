@@ -23,7 +23,7 @@ export interface LogAdapter {
   readonly name: string;
   /** What the log will say of itself; tests of what it does not promise are left out. */
   readonly supports: LogSupports;
-  /** May the log hand events over before they are durable (DESIGN L2)? It has to pass either way. */
+  /** May the log hand events over before they are durable (L2)? It has to pass either way. */
   readonly isEarly: boolean;
   /** Has something that outlives a log, so that `restart` makes sense. */
   readonly hasRestart: boolean;
