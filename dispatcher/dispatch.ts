@@ -30,7 +30,7 @@ import type { ErrorCode } from '../core/errors.ts';
 import type { CloudEvent } from '../core/event.ts';
 import type { Deliverer, Outcome } from '../core/ports/deliverer.ts';
 import { LEASES_WITHOUT_OUTCOME_MAX } from '../core/ports/event-log.ts';
-import type { Failure, Output, Phase, Work } from '../core/ports/event-log.ts';
+import type { Failure, Phase, Work } from '../core/ports/event-log.ts';
 import type { Observer } from '../core/ports/observer.ts';
 import type { Clock } from '../core/ports/time.ts';
 import type { Egress, Target, Topology } from '../core/topology.ts';
@@ -195,7 +195,7 @@ class Run {
       const admission = admit(ingress, this.#outgoing(egress, stage), clock.nowMs());
       if (admission.kind === 'admitted') {
         const output = { kind: 'event', ingressId: ingress.id, event: admission.event } as const;
-        const refusal = await this.#trySettle([output]);
+        const refusal = await trySettle(this.#hold, [output]);
         if (refusal === 'stale') return undefined;
         if (refusal === undefined) return this.#ended(egress, stage);
         code = refusal;
@@ -384,7 +384,9 @@ class Run {
   async #keep(stage: Stage, dueAtMs: number): Promise<void> {
     const { phase, attempt, firstAtMs, lastFailure, event, origin } = stage;
     const work = { phase, attempt, firstAtMs, ...(lastFailure && { lastFailure }) };
-    await this.#trySettle([{ kind: 'work', work, event, dueAtMs, ...(origin && { origin }) }]);
+    await trySettle(this.#hold, [
+      { kind: 'work', work, event, dueAtMs, ...(origin && { origin }) },
+    ]);
   }
 
   /** The event as it leaves us in this phase. Hops are counted between Brokers, so a Trigger takes the count off. */
@@ -395,10 +397,6 @@ class Run {
     return stage.phase === 'dead-letter' && stage.lastFailure
       ? deadLetterEvent(event, stage.lastFailure)
       : event;
-  }
-
-  #trySettle(outputs: readonly Output[]): Promise<ErrorCode | 'stale' | undefined> {
-    return trySettle(this.#hold, outputs);
   }
 
   /** A retry goes to the endpoint after the one before; the first attempt takes its turn among all events. */

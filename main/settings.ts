@@ -11,7 +11,7 @@ import { dirname, join, resolve } from 'node:path';
 import { parse as parseDuration } from 'tinyduration';
 import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { closest } from '../controller/suggest.ts';
-import { KnearError } from '../core/errors.ts';
+import { KnearError, messageOf } from '../core/errors.ts';
 import {
   flagOf,
   LOG_LEVELS,
@@ -329,10 +329,6 @@ function assertNumberKind(kind: SettingRow['kind']): asserts kind is NumberKind 
   if (kind === 'folder' || kind === 'host' || kind === 'level') {
     throw new Error(`a ${kind} is not a number`);
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function firstLine(text: string): string {

@@ -13,7 +13,7 @@
  * - L12 A flush that would be for nothing is not begun: a record whose egresses settle, as a rule, sooner than a flush
  *   takes may wait for them up to GRACE_MAX_MS. It is acknowledged when it is settled, and mostly never written.
  */
-import { KnearError } from '../../core/errors.ts';
+import { KnearError, messageOf } from '../../core/errors.ts';
 import type { Position } from '../../core/ports/event-log.ts';
 import type { Observer } from '../../core/ports/observer.ts';
 import type { Clock, Timer } from '../../core/ports/time.ts';
@@ -371,8 +371,4 @@ export class Committer {
 
 export function closedError(): KnearError {
   return new KnearError('KNEAR_CLOSED', 'the event log is closed');
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

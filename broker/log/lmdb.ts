@@ -11,7 +11,7 @@ import path from 'node:path';
 import { open } from 'lmdb';
 import type { Database, RootDatabase } from 'lmdb';
 
-import { codeOf, KnearError } from '../../core/errors.ts';
+import { codeOf, KnearError, messageOf } from '../../core/errors.ts';
 import type { Clock, Timer } from '../../core/ports/time.ts';
 import { FORMAT_KEY } from './keys.ts';
 import { prepareFile } from './lmdb-file.ts';
@@ -226,8 +226,4 @@ function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes)
     ? bytes
     : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -2,8 +2,8 @@
  * Which egresses of an ingress want an event.
  *
  * L8 An event costs what the egresses cost that may want it, not what there are: a thousand Triggers of which one matches
- * are about as cheap as one. Most filters pin an exact `type`, `source` or both; those
- * egresses are found by lookup, the others are asked one by one. The index only chooses whom to ask: every candidate's whole filter still decides.
+ * are about as cheap as one. Most filters pin an exact `type`, `source` or both; those egresses are found by lookup, the
+ * others are asked one by one. The index only chooses whom to ask: every candidate's whole filter still decides.
  *
  *        event --type----> [pinned to this type]  --source--> [and to this source] [any source]   each list in
  *              \---------> [any type]             --source--> [to this source]     [any source]   topology order
