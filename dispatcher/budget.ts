@@ -3,6 +3,8 @@
  * egresses there are or how slow their subscribers. Who finds no room leaves its work in the log and waits here, in turn.
  */
 
+import type { Clock } from '../core/ports/time.ts';
+
 export interface BudgetLimits {
   readonly countMax: number;
   readonly bytesMax: number;
@@ -10,12 +12,15 @@ export interface BudgetLimits {
 
 export class Budget {
   readonly #limits: BudgetLimits;
+  readonly #clock: Pick<Clock, 'soon'>;
   #count = 0;
   #bytes = 0;
   #waiters: (() => void)[] = [];
+  #isPassingOn = false;
 
-  constructor(limits: BudgetLimits) {
+  constructor(limits: BudgetLimits, clock: Pick<Clock, 'soon'>) {
     this.#limits = limits;
+    this.#clock = clock;
   }
 
   get count(): number {
@@ -47,7 +52,13 @@ export class Budget {
   give(bytes: number): void {
     this.#count -= 1;
     this.#bytes -= bytes;
-    this.passOn();
+    if (this.#waiters.length === 0 || this.#isPassingOn) return;
+    this.#isPassingOn = true;
+    // What ends in one turn of the event loop is given out together: a pull a place would cost more than the delivery.
+    this.#clock.soon(() => {
+      this.#isPassingOn = false;
+      this.passOn();
+    });
   }
 
   /** Resolves when there may be room. Whoever was woken and leaves room calls `passOn`, so that nobody waits beside it. */

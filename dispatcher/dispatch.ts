@@ -73,8 +73,8 @@ interface Stage extends Work {
   readonly askedInVain?: number;
 }
 
-/** The next stage, or nothing when the delivery has ended. */
-type Next = Promise<Stage | undefined>;
+/** The next stage, or nothing when the delivery has ended. A promise only where there is something to wait for. */
+type Next = Stage | undefined | Promise<Stage | undefined>;
 
 /** Takes one delivery to its end. Never rejects, but for bugs of ours. */
 export async function dispatch(hold: Hold, context: DispatchContext): Promise<void> {
@@ -92,7 +92,10 @@ export async function dispatch(hold: Hold, context: DispatchContext): Promise<vo
   const run = new Run(hold, context, { first, isOrdered: current.egress.order === 'key' });
   let stage: Stage | undefined = first;
   if (delivery.lease > LEASES_WITHOUT_OUTCOME_MAX) stage = await run.leaseLost(current.egress);
-  while (stage) stage = await run.step(stage);
+  while (stage) {
+    const next = run.step(stage);
+    stage = next instanceof Promise ? await next : next;
+  }
 }
 
 function stageOf({ delivery }: Hold, sinceMs: number): Stage {
@@ -124,7 +127,7 @@ class Run {
   }
 
   /** One attempt of the stage's phase. */
-  async step(stage: Stage): Next {
+  step(stage: Stage): Next {
     const current = this.#context.egress();
     if (!current || this.#hold.isStopping) return this.#giveBack(stage);
     const { egress } = current;
@@ -136,20 +139,23 @@ class Run {
   }
 
   /** D6: the failed attempt goes to the log at once, because the next one may end like those before it. */
-  async leaseLost(egress: Egress): Next {
+  leaseLost(egress: Egress): Next {
     const dest = targetOf(egress, this.#first.phase)?.url ?? '';
     const outcome: Outcome = { kind: 'rejected', status: 500 };
     const verdict = this.#judge(egress, this.#first, outcome, dest);
     const named = withCode(verdict, 'KNEAR_LEASE_LOST');
     if (named.kind !== 'again') return this.#follow(egress, this.#first, named);
     const next = this.#failedStage(this.#first, named.failure);
-    await this.#keep(next, this.#context.clock.nowMs() + named.delayMs);
-    return undefined;
+    return this.#keep(next, this.#context.clock.nowMs() + named.delayMs);
   }
 
   // --- the two ways to a target ---------------------------------------------------------------------------------------
 
-  async #send(egress: Egress, stage: Stage, target: Exclude<Target, { kind: 'ingress' }>): Next {
+  async #send(
+    egress: Egress,
+    stage: Stage,
+    target: Exclude<Target, { kind: 'ingress' }>,
+  ): Promise<Stage | undefined> {
     const { slots, clock, deliverer } = this.#context;
     const wait = slots.take();
     if (wait) {
@@ -186,7 +192,11 @@ class Run {
   }
 
   /** To a Broker or Channel of ours: no request, but the same door (C5). */
-  async #hand(egress: Egress, stage: Stage, target: Extract<Target, { kind: 'ingress' }>): Next {
+  async #hand(
+    egress: Egress,
+    stage: Stage,
+    target: Extract<Target, { kind: 'ingress' }>,
+  ): Promise<Stage | undefined> {
     const { clock } = this.#context;
     const startedMs = clock.monotonicMs();
     const ingress = this.#context.topology().ingresses.get(target.ingressId);
@@ -195,10 +205,10 @@ class Run {
       const admission = admit(ingress, this.#outgoing(egress, stage), clock.nowMs());
       if (admission.kind === 'admitted') {
         const output = { kind: 'event', ingressId: ingress.id, event: admission.event } as const;
-        const refusal = await trySettle(this.#hold, [output]);
-        if (refusal === 'stale') return undefined;
-        if (refusal === undefined) return this.#ended(egress, stage);
-        code = refusal;
+        const settled = await trySettle(this.#hold, [output]);
+        if (settled === 'stale') return undefined;
+        if (settled === 'taken') return this.#ended(egress, stage);
+        code = settled;
       } else {
         code = admission.code;
       }
@@ -220,7 +230,7 @@ class Run {
    * A Broker keeps the reply for a second; then the delivery has failed and the subscriber is asked again.
    * Source: Knative Eventing control-plane specification, "Event Delivery"; the reference retries the reply alone.
    */
-  async #replyNotTaken(egress: Egress, stage: Stage, failure: Failure): Next {
+  #replyNotTaken(egress: Egress, stage: Stage, failure: Failure): Next {
     if (!this.#hold.isCurrent) return undefined;
     if (this.#context.clock.monotonicMs() - stage.sinceMs < REPLY_PATIENCE_MS) {
       return this.#waitHere(stage, REPLY_RETRY_MS);
@@ -253,7 +263,7 @@ class Run {
     });
   }
 
-  async #follow(egress: Egress, stage: Stage, verdict: Verdict): Next {
+  #follow(egress: Egress, stage: Stage, verdict: Verdict): Next {
     switch (verdict.kind) {
       case 'done':
         return this.#settleAndEnd(egress, stage);
@@ -272,7 +282,7 @@ class Run {
   #replied(egress: Egress, stage: Stage, reply: CloudEvent): Next {
     // Only a subscriber is asked for a reply; what a reply target or a dead letter sink says is ignored.
     if (stage.phase !== 'deliver' || !egress.reply) return this.#settleAndEnd(egress, stage);
-    return Promise.resolve({
+    return {
       phase: 'reply',
       attempt: 0,
       firstAtMs: stage.firstAtMs,
@@ -280,10 +290,10 @@ class Run {
       origin: stage.event,
       sinceMs: this.#context.clock.monotonicMs(),
       askedInVain: stage.attempt,
-    });
+    };
   }
 
-  async #again(
+  #again(
     egress: Egress,
     stage: Stage,
     { delayMs, failure }: { delayMs: number; failure: Failure },
@@ -301,9 +311,9 @@ class Run {
       delayMs,
       where: isHere ? 'memory' : 'log',
     });
-    if (isHere) return this.#waitHere(next, delayMs);
-    await this.#keep(next, this.#context.clock.nowMs() + delayMs);
-    return undefined;
+    return isHere
+      ? this.#waitHere(next, delayMs)
+      : this.#keep(next, this.#context.clock.nowMs() + delayMs);
   }
 
   #failedStage(stage: Stage, failure: Failure): Stage {
@@ -315,7 +325,7 @@ class Run {
     };
   }
 
-  async #waitHere(next: Stage, delayMs: number): Next {
+  async #waitHere(next: Stage, delayMs: number): Promise<Stage | undefined> {
     const dueAtMs = this.#context.clock.nowMs() + delayMs;
     await this.#hold.wait(delayMs);
     // A wait also ends when the egress is gone, or the dispatcher stops: then the rest of it is spent in the log.
@@ -323,7 +333,7 @@ class Run {
     return isOver ? next : this.#giveBack(next, dueAtMs);
   }
 
-  async #exhausted(egress: Egress, stage: Stage, failure: Failure): Next {
+  #exhausted(egress: Egress, stage: Stage, failure: Failure): Next {
     const event = stage.origin ?? stage.event;
     if (stage.phase !== 'dead-letter' && egress.deadLetter) {
       return {
@@ -339,15 +349,11 @@ class Run {
     return this.#withoutSink(egress, event, why);
   }
 
-  async #withoutSink(egress: Egress, event: CloudEvent, failure: Failure): Next {
+  #withoutSink(egress: Egress, event: CloudEvent, failure: Failure): Next {
     const scope = { hold: this.#hold, context: this.#context, egress };
-    if (egress.exhausted === 'drop') {
-      await end(scope, 'dropped', { failure });
-      return undefined;
-    }
+    if (egress.exhausted === 'drop') return end(scope, 'dropped', { failure });
     const atMs = this.#context.clock.nowMs();
-    await end(scope, 'parked', { failure, outputs: [{ kind: 'parked', event, failure, atMs }] });
-    return undefined;
+    return end(scope, 'parked', { failure, outputs: [{ kind: 'parked', event, failure, atMs }] });
   }
 
   /** The resource was edited under the delivery: the address of this phase is not there any more. */
@@ -358,30 +364,29 @@ class Run {
       : this.#settleAndEnd(egress, stage);
   }
 
-  async #settleAndEnd(egress: Egress, stage: Stage): Next {
+  #settleAndEnd(egress: Egress, stage: Stage): Next {
     const failure = stage.phase === 'dead-letter' ? stage.lastFailure : undefined;
     const how = stage.phase === 'dead-letter' ? 'dead-lettered' : 'delivered';
-    await end({ hold: this.#hold, context: this.#context, egress }, how, failure && { failure });
-    return undefined;
+    const scope = { hold: this.#hold, context: this.#context, egress };
+    return end(scope, how, failure && { failure });
   }
 
-  #ended(egress: Egress, stage: Stage): Next {
+  #ended(egress: Egress, stage: Stage): undefined {
     const scope = { hold: this.#hold, context: this.#context, egress };
     if (stage.phase === 'dead-letter') observeEnd(scope, 'dead-lettered', stage.lastFailure);
     else observeEnd(scope, 'delivered');
-    return Promise.resolve(undefined);
   }
 
   /** Nothing more is tried here: back to the log, as it came or with what happened since. */
-  async #giveBack(stage: Stage, dueAtMs = this.#context.clock.nowMs()): Next {
+  #giveBack(stage: Stage, dueAtMs = this.#context.clock.nowMs()): Next {
     // An ordered event keeps its place, at the price of forgetting the attempts of this lease: as Work it would be
     // offered when that is durable, and its successors at once.
-    if (stage === this.#first || this.#isOrdered) this.#hold.delivery.release();
-    else await this.#keep(stage, dueAtMs);
+    if (stage !== this.#first && !this.#isOrdered) return this.#keep(stage, dueAtMs);
+    this.#hold.delivery.release();
     return undefined;
   }
 
-  async #keep(stage: Stage, dueAtMs: number): Promise<void> {
+  async #keep(stage: Stage, dueAtMs: number): Promise<undefined> {
     const { phase, attempt, firstAtMs, lastFailure, event, origin } = stage;
     const work = { phase, attempt, firstAtMs, ...(lastFailure && { lastFailure }) };
     await trySettle(this.#hold, [

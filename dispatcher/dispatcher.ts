@@ -49,7 +49,7 @@ export class Dispatcher {
     this.#topology = topology;
     this.#options = options;
     this.#clock = options.clock;
-    this.#budget = new Budget(options.open);
+    this.#budget = new Budget(options.open, options.clock);
     this.#context = {
       ...options,
       budget: this.#budget,

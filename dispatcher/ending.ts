@@ -7,19 +7,29 @@ import type { Clock } from '../core/ports/time.ts';
 import type { Egress } from '../core/topology.ts';
 import type { Hold } from './hold.ts';
 
+const NO_OUTPUTS: readonly Output[] = [];
+
 export interface EndingScope {
   readonly hold: Hold;
   readonly context: { readonly observer: Observer; readonly clock: Clock };
   readonly egress: Egress;
 }
 
-/** Settles, then tells. A settle that the log undoes is not an end: the delivery comes back. */
-export async function end(
+/** Settles, then tells. A settle that the log undoes is not an end: the delivery comes back. `undefined`: that is done. */
+export function end(
   scope: EndingScope,
   how: End,
-  { failure, outputs = [] }: { failure?: Failure; outputs?: readonly Output[] } = {},
-): Promise<void> {
-  if ((await trySettle(scope.hold, outputs)) === undefined) observeEnd(scope, how, failure);
+  { failure, outputs = NO_OUTPUTS }: { failure?: Failure; outputs?: readonly Output[] } = {},
+): Promise<undefined> | undefined {
+  const settling = trySettle(scope.hold, outputs);
+  if (settling instanceof Promise) {
+    return settling.then((settled) => {
+      if (settled === 'taken') observeEnd(scope, how, failure);
+      return undefined;
+    });
+  }
+  if (settling === 'taken') observeEnd(scope, how, failure);
+  return undefined;
 }
 
 /** Tells of an end that the log has taken. */
@@ -40,21 +50,25 @@ export function observeEnd(
 }
 
 /**
- * `stale`: nothing has ended, because the delivery is not open any more, or the log could not write it and offers it again.
- * A code: an output is refused.
+ * `taken`: the log is answerable for it. `stale`: nothing has ended, because the delivery is not open any more, or the log
+ * could not write it and offers it again. A code: an output is refused.
  */
-export async function trySettle(
+export type Settled = 'taken' | 'stale' | ErrorCode;
+
+/** At once where the log answers at once, which it does for nearly every event. */
+export function trySettle(
   { delivery }: Hold,
   outputs: readonly Output[],
-): Promise<ErrorCode | 'stale' | undefined> {
+): Promise<Settled> | Settled {
   if (!delivery.isOpen) return 'stale';
-  try {
-    await delivery.settle(outputs);
-    return undefined;
-  } catch (error) {
-    const code = codeOf(error);
-    if (code === 'KNEAR_LOG_FAILED' || code === 'KNEAR_CLOSED') return 'stale';
-    if (code === undefined) throw error;
-    return code;
-  }
+  const settling = delivery.settle(outputs);
+  return settling ? settling.then(() => 'taken', refusalOf) : 'taken';
+}
+
+/** @throws the error itself, when it is a bug of ours */
+function refusalOf(error: unknown): Settled {
+  const code = codeOf(error);
+  if (code === 'KNEAR_LOG_FAILED' || code === 'KNEAR_CLOSED') return 'stale';
+  if (code === undefined) throw error;
+  return code;
 }

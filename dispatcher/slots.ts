@@ -12,8 +12,12 @@ const INITIAL = 4;
 const SLOWER_FACTOR = 1.5;
 /** Below this, differences are scheduling noise of a busy machine, not a slower subscriber. */
 const NOISE_MS = 2;
-/** The best median is forgotten at this rate a window, so that a subscriber that became slower for good can be learnt. */
-const FORGET_FACTOR = 1.02;
+/**
+ * The best median is forgotten by a factor of e in this time of full load, so that a subscriber that became slower for
+ * good can be learnt. Not faster: when this very process is what is slow, each round would forget how fast it could be,
+ * and open more requests that wait for nothing but us.
+ */
+const FORGET_MS = 30_000;
 
 export interface SlotsOptions {
   readonly max: number;
@@ -105,9 +109,11 @@ export class Slots {
     this.#window.push(durationMs);
     if (this.#window.length < this.#limit) return;
     const median = this.#window.sort((a, b) => a - b)[this.#window.length >> 1] ?? 0;
+    // Of a window with all slots in use, which alone may raise the limit, the mean is the time that it took.
+    const meanMs = this.#window.reduce((sum, each) => sum + each, 0) / this.#window.length;
     const isFast = median <= Math.max(this.#bestMedianMs * SLOWER_FACTOR, NOISE_MS);
     this.#lastMedianMs = median;
-    this.#bestMedianMs = Math.min(this.#bestMedianMs * FORGET_FACTOR, median);
+    this.#bestMedianMs = Math.min(this.#bestMedianMs * (1 + meanMs / FORGET_MS), median);
     this.#resize(this.#wasFull && isFast ? this.#limit + 1 : this.#limit);
   }
 

@@ -230,10 +230,10 @@ export class GroupedLog implements EventLog {
   // --- what a holder does with its delivery ---------------------------------------------------------------------------
 
   /** See `Delivery.settle`. */
-  settle(row: Row, outputs: readonly Output[]): Promise<void> {
+  settle(row: Row, outputs: readonly Output[]): Promise<void> | undefined {
     if (this.#isClosed) return Promise.reject(closedError());
     // L9: settled before, or its record is gone.
-    if (row.state !== 'open' && row.state !== 'ready') return Promise.resolve();
+    if (row.state !== 'open' && row.state !== 'ready') return undefined;
     for (const output of outputs) {
       const refusal = output.kind === 'event' && this.#refusal('output', output.ingressId);
       if (refusal) return Promise.reject(refusal);
@@ -265,7 +265,7 @@ export class GroupedLog implements EventLog {
     }
     const group = this.#committer.open;
     this.#committer.schedule();
-    if (kept.length === 0 && events.length === 0) return Promise.resolve();
+    if (kept.length === 0 && events.length === 0) return undefined;
     return new Promise((resolve, reject) => {
       if (kept.length > 0) group.listeners.push({ safe: resolve, failed: reject });
       else whenAllSafe(events, { safe: resolve, failed: reject });

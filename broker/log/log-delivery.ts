@@ -4,7 +4,7 @@ import type { Delivery, Failure, Output, Phase, Position } from '../../core/port
 import type { Row, RowContent } from './entry.ts';
 
 export interface DeliveryOwner {
-  settle(row: Row, outputs: readonly Output[]): Promise<void>;
+  settle(row: Row, outputs: readonly Output[]): Promise<void> | undefined;
   release(row: Row, offer: number): void;
   extend(row: Row, offer: number): void;
 }
@@ -47,7 +47,7 @@ export class LogDelivery implements Delivery {
     return this.#row.state === 'open' || this.#row.state === 'ready';
   }
 
-  settle(outputs: readonly Output[]): Promise<void> {
+  settle(outputs: readonly Output[]): Promise<void> | undefined {
     return this.#owner.settle(this.#row, outputs);
   }
 

@@ -145,11 +145,12 @@ export interface Delivery extends Work {
 
   /**
    * Makes the outputs durable, then the delivery is gone. Resolves when the log is answerable for it: with outputs
-   * when they are durable or settled everywhere, without outputs at once (a crash may repeat the delivery).
+   * when they are durable or settled everywhere, without outputs at once (a crash may repeat the delivery), and
+   * `undefined` stands for a promise that is resolved already.
    * @throws KNEAR_LOG_FULL, KNEAR_QUOTA when an output event is not taken: nothing has changed and the lease still runs;
    *   KNEAR_LOG_FAILED when the write failed: the delivery will be offered again; KNEAR_CLOSED.
    */
-  settle(outputs: readonly Output[]): Promise<void>;
+  settle(outputs: readonly Output[]): Promise<void> | undefined;
   /** Gives it back unstarted: no attempt, offered again at once. */
   release(): void;
   /** The lease runs LEASE_MS from now. */

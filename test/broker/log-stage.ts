@@ -188,9 +188,9 @@ export interface Fate {
   code?: unknown;
 }
 
-export function fateOf(promise: Promise<unknown>): Fate {
+export function fateOf(promise: Promise<unknown> | undefined): Fate {
   const fate: Fate = { state: 'pending' };
-  promise.then(
+  Promise.resolve(promise).then(
     (value) => Object.assign(fate, { state: 'resolved', value }),
     (error: unknown) =>
       Object.assign(fate, { state: 'rejected', code: (error as { code?: unknown }).code }),

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { Budget } from '../../dispatcher/budget.ts';
 
 const WIDE_BYTES = 1e9;
+const AT_ONCE = { soon: (run: () => void) => run() };
 
 function take(budget: Budget, count: number, bytes = 1): void {
   for (let each = 0; each < count; each += 1) expect(budget.take(bytes)).toBe(true);
@@ -17,7 +18,7 @@ function waiters(budget: Budget, ...names: string[]): string[] {
 
 describe('the bounds', () => {
   test('no delivery is opened past the count', () => {
-    const budget = new Budget({ countMax: 3, bytesMax: WIDE_BYTES });
+    const budget = new Budget({ countMax: 3, bytesMax: WIDE_BYTES }, AT_ONCE);
     take(budget, 3);
     expect([budget.take(1), budget.count, budget.free]).toEqual([false, 3, 0]);
     budget.give(1);
@@ -25,7 +26,7 @@ describe('the bounds', () => {
   });
 
   test('none is opened once the bytes are used up; only the last one in may exceed them', () => {
-    const budget = new Budget({ countMax: 100, bytesMax: 1_000 });
+    const budget = new Budget({ countMax: 100, bytesMax: 1_000 }, AT_ONCE);
     take(budget, 1, 999);
     expect(budget.free).toBe(99);
     take(budget, 1, 5_000);
@@ -35,7 +36,7 @@ describe('the bounds', () => {
   });
 
   test('an event larger than all bytes is delivered, alone', () => {
-    const budget = new Budget({ countMax: 100, bytesMax: 1_000 });
+    const budget = new Budget({ countMax: 100, bytesMax: 1_000 }, AT_ONCE);
     take(budget, 1, 64_000);
     expect(budget.take(1)).toBe(false);
     budget.give(64_000);
@@ -50,7 +51,7 @@ describe('the bounds', () => {
           maxLength: 200,
         }),
         (countMax, steps) => {
-          const budget = new Budget({ countMax, bytesMax: 1_000 });
+          const budget = new Budget({ countMax, bytesMax: 1_000 }, AT_ONCE);
           const open: number[] = [];
           for (const step of steps) {
             if (step === 'give') {
@@ -76,7 +77,7 @@ describe('the bounds', () => {
 
 describe('waiting for room', () => {
   test('is over at once where there is some', async () => {
-    const budget = new Budget({ countMax: 1, bytesMax: WIDE_BYTES });
+    const budget = new Budget({ countMax: 1, bytesMax: WIDE_BYTES }, AT_ONCE);
     const woken = waiters(budget, 'a');
     await Promise.resolve();
     expect(woken).toEqual(['a']);
@@ -85,7 +86,7 @@ describe('waiting for room', () => {
   test.each([1, 2, 20])(
     'ends for one at a time, who came first, of %d places',
     async (countMax) => {
-      const budget = new Budget({ countMax, bytesMax: WIDE_BYTES });
+      const budget = new Budget({ countMax, bytesMax: WIDE_BYTES }, AT_ONCE);
       take(budget, countMax);
       const woken = waiters(budget, 'a', 'b', 'c');
       for (const names of [['a'], ['a', 'b'], ['a', 'b', 'c']]) {
@@ -97,8 +98,27 @@ describe('waiting for room', () => {
     },
   );
 
+  test('ends once for all places that one turn of the event loop gave back', async () => {
+    const turns: (() => void)[] = [];
+    const budget = new Budget(
+      { countMax: 3, bytesMax: WIDE_BYTES },
+      { soon: (run) => turns.push(run) },
+    );
+    take(budget, 3);
+    const woken = waiters(budget, 'a', 'b');
+    for (let each = 0; each < 3; each += 1) budget.give(1);
+    expect(turns).toHaveLength(1);
+    turns.pop()?.();
+    await Promise.resolve();
+    expect([woken, budget.free]).toEqual([['a'], 3]);
+    // The next turn is told anew.
+    take(budget, 1);
+    budget.give(1);
+    expect(turns).toHaveLength(1);
+  });
+
   test('goes on to the next when who was woken leaves room', async () => {
-    const budget = new Budget({ countMax: 3, bytesMax: WIDE_BYTES });
+    const budget = new Budget({ countMax: 3, bytesMax: WIDE_BYTES }, AT_ONCE);
     take(budget, 3);
     const woken = waiters(budget, 'a', 'b', 'c');
     budget.give(1);
@@ -108,7 +128,7 @@ describe('waiting for room', () => {
   });
 
   test('does not go on to the next when there is no room', async () => {
-    const budget = new Budget({ countMax: 1, bytesMax: WIDE_BYTES });
+    const budget = new Budget({ countMax: 1, bytesMax: WIDE_BYTES }, AT_ONCE);
     take(budget, 1);
     const woken = waiters(budget, 'a');
     budget.passOn();
@@ -117,7 +137,7 @@ describe('waiting for room', () => {
   });
 
   test('ends when bytes are back, not for a place alone', async () => {
-    const budget = new Budget({ countMax: 100, bytesMax: 1_000 });
+    const budget = new Budget({ countMax: 100, bytesMax: 1_000 }, AT_ONCE);
     take(budget, 1, 64_000);
     budget.take(1);
     const woken = waiters(budget, 'a');
@@ -130,7 +150,7 @@ describe('waiting for room', () => {
   });
 
   test('begins anew, at the end of the line, for who was woken and found nothing', async () => {
-    const budget = new Budget({ countMax: 1, bytesMax: WIDE_BYTES });
+    const budget = new Budget({ countMax: 1, bytesMax: WIDE_BYTES }, AT_ONCE);
     take(budget, 1);
     const woken = waiters(budget, 'a', 'b');
     budget.give(1);
@@ -142,7 +162,7 @@ describe('waiting for room', () => {
   });
 
   test('ends for all, in the order in which they came, when the dispatcher stops', async () => {
-    const budget = new Budget({ countMax: 1, bytesMax: WIDE_BYTES });
+    const budget = new Budget({ countMax: 1, bytesMax: WIDE_BYTES }, AT_ONCE);
     take(budget, 1);
     const woken = waiters(budget, 'a', 'b');
     budget.wakeAll();
@@ -157,7 +177,7 @@ test.each([
   { name: 'half of the bytes', count: 1, bytes: 5_000, isTight: false },
   { name: 'more than half of the bytes', count: 1, bytes: 5_001, isTight: true },
 ])('with $name in use, room is tight: $isTight', ({ count, bytes, isTight }) => {
-  const budget = new Budget({ countMax: 100, bytesMax: 10_000 });
+  const budget = new Budget({ countMax: 100, bytesMax: 10_000 }, AT_ONCE);
   take(budget, count, bytes);
   expect(budget.isTight).toBe(isTight);
 });

@@ -292,8 +292,8 @@ describe('the drain', () => {
     await after.pass(0);
     expect(after.trail()).toEqual([
       `deliver 1 ${SUBSCRIBER} 202`,
-      `deliver 1 ${SUBSCRIBER} 202`,
       'end delivered',
+      `deliver 1 ${SUBSCRIBER} 202`,
       'end delivered',
     ]);
   });

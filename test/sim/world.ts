@@ -431,7 +431,7 @@ class World {
       return;
     }
     this.#taken(egressId, delivery.event);
-    void delivery.settle([]).catch(() => undefined);
+    void delivery.settle([])?.catch(() => undefined);
   }
 
   // --- the end --------------------------------------------------------------------------------------------------------
