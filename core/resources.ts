@@ -7,8 +7,9 @@
 export interface Metadata {
   readonly namespace: string;
   readonly name: string;
-  /** Absent in folder mode. */
+  /** Absent in folder mode, unless the file has it. */
   readonly uid?: string;
+  /** Grows with each change of the spec. */
   readonly generation?: number;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
@@ -32,8 +33,14 @@ export interface KReference {
 
 /** Source: knative.dev/pkg duck/v1 Destination. */
 export interface Destination {
-  readonly ref?: KReference;
+  readonly ref?: KReference & {
+    /** Name of the entry of `status.addresses` to take. */
+    readonly address?: string;
+  };
   readonly uri?: string;
+  /** PEM; with it, a Service is called by https. */
+  readonly CACerts?: string;
+  readonly audience?: string;
 }
 
 /** Source: Knative Eventing duck/v1 DeliverySpec. */
@@ -74,9 +81,20 @@ export type Trigger = Common<
   }
 >;
 
+/** The kind behind a generic Channel, or of the channels of a Sequence or Parallel. */
+export interface ChannelTemplate {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly spec?: Readonly<Record<string, unknown>>;
+}
+
 export type Channel = Common<
   'Channel' | 'InMemoryChannel' | 'KnearChannel',
-  { readonly delivery?: DeliverySpec }
+  {
+    readonly delivery?: DeliverySpec;
+    /** Of the generic `Channel` only. */
+    readonly channelTemplate?: ChannelTemplate;
+  }
 >;
 
 export type Subscription = Common<
@@ -88,6 +106,37 @@ export type Subscription = Common<
     readonly delivery?: DeliverySpec;
   }
 >;
+
+/** Source: Knative Eventing flows/v1 SequenceSpec. */
+export type Sequence = Common<
+  'Sequence',
+  {
+    readonly steps: readonly (Destination & { readonly delivery?: DeliverySpec })[];
+    readonly channelTemplate?: ChannelTemplate;
+    readonly reply?: Destination;
+  }
+>;
+
+/** Source: Knative Eventing flows/v1 ParallelSpec. */
+export type Parallel = Common<
+  'Parallel',
+  {
+    readonly branches: readonly {
+      readonly filter?: Destination;
+      readonly subscriber: Destination;
+      readonly reply?: Destination;
+      readonly delivery?: DeliverySpec;
+    }[];
+    readonly channelTemplate?: ChannelTemplate;
+    readonly reply?: Destination;
+  }
+>;
+
+/** `data` stands beside `metadata` in the file; parsing moves it into `spec`. */
+export type ConfigMap = Common<'ConfigMap', { readonly data: Readonly<Record<string, string>> }>;
+
+/** As ConfigMap. Values are in Base64; parsing puts those of `stringData` among them. */
+export type Secret = Common<'Secret', { readonly data: Readonly<Record<string, string>> }>;
 
 export type Service = Common<
   'Service',
@@ -118,7 +167,17 @@ export type EndpointSlice = Common<
   }
 >;
 
-export type Resource = Broker | Trigger | Channel | Subscription | Service | EndpointSlice;
+export type Resource =
+  | Broker
+  | Trigger
+  | Channel
+  | Subscription
+  | Sequence
+  | Parallel
+  | Service
+  | EndpointSlice
+  | ConfigMap
+  | Secret;
 
 /** `Kind/namespace/name`: the identity of a resource in folder mode, and how messages name it everywhere. */
 export function resourceId(resource: Pick<Resource, 'kind' | 'metadata'>): string {

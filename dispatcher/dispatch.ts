@@ -30,14 +30,16 @@ import type { ErrorCode } from '../core/errors.ts';
 import type { CloudEvent } from '../core/event.ts';
 import type { Deliverer, Outcome } from '../core/ports/deliverer.ts';
 import { LEASES_WITHOUT_OUTCOME_MAX } from '../core/ports/event-log.ts';
-import type { Failure, Phase, Work } from '../core/ports/event-log.ts';
+import type { Failure } from '../core/ports/event-log.ts';
 import type { Observer } from '../core/ports/observer.ts';
 import type { Clock } from '../core/ports/time.ts';
 import type { Egress, Target, Topology } from '../core/topology.ts';
+import { attempt } from './attempt.ts';
 import { end, observeEnd, trySettle } from './ending.ts';
 import type { Hold } from './hold.ts';
-import { route } from './route.ts';
 import type { Slots } from './slots.ts';
+import { stageOf, targetOf } from './stage.ts';
+import type { Stage } from './stage.ts';
 
 /** Longer waits go to the log: they would hold memory and a lease for nothing. */
 const MEMORY_WAIT_MAX_MS = 1_000;
@@ -63,16 +65,6 @@ export interface DispatchContext {
   nextTurn(): number;
 }
 
-/** Where a delivery stands: what a Work would remember, and the events it is about. */
-interface Stage extends Work {
-  readonly event: CloudEvent;
-  readonly origin?: CloudEvent;
-  /** Monotonic; since when this phase tries in this lease. */
-  readonly sinceMs: number;
-  /** Phase reply: failed attempts at the subscriber before it answered, as far as this lease knows. */
-  readonly askedInVain?: number;
-}
-
 /** The next stage, or nothing when the delivery has ended. A promise only where there is something to wait for. */
 type Next = Stage | undefined | Promise<Stage | undefined>;
 
@@ -88,7 +80,7 @@ export async function dispatch(hold: Hold, context: DispatchContext): Promise<vo
     await end({ hold, context, egress: current.egress }, 'filtered');
     return;
   }
-  const first = stageOf(hold, context.clock.monotonicMs());
+  const first = stageOf(delivery, context.clock.monotonicMs());
   const run = new Run(hold, context, { first, isOrdered: current.egress.order === 'key' });
   let stage: Stage | undefined = first;
   if (delivery.lease > LEASES_WITHOUT_OUTCOME_MAX) stage = await run.leaseLost(current.egress);
@@ -96,19 +88,6 @@ export async function dispatch(hold: Hold, context: DispatchContext): Promise<vo
     const next = run.step(stage);
     stage = next instanceof Promise ? await next : next;
   }
-}
-
-function stageOf({ delivery }: Hold, sinceMs: number): Stage {
-  const { phase, attempt, firstAtMs, lastFailure, event, origin } = delivery;
-  return {
-    phase,
-    attempt,
-    firstAtMs,
-    event,
-    sinceMs,
-    ...(lastFailure && { lastFailure }),
-    ...(origin && { origin }),
-  };
 }
 
 class Run {
@@ -156,7 +135,7 @@ class Run {
     stage: Stage,
     target: Exclude<Target, { kind: 'ingress' }>,
   ): Promise<Stage | undefined> {
-    const { slots, clock, deliverer } = this.#context;
+    const { slots, clock } = this.#context;
     const wait = slots.take();
     if (wait) {
       await wait;
@@ -174,14 +153,7 @@ class Run {
     const startedMs = clock.monotonicMs();
     let outcome: Outcome | undefined;
     try {
-      outcome = await deliverer.deliver({
-        ...route(target, this.#context.topology(), this.#nextTurn(stage)),
-        event: this.#outgoing(egress, stage),
-        namespace: egress.namespace,
-        wantsReply: stage.phase === 'deliver',
-        format: egress.format,
-        timeoutMs: egress.timeoutMs,
-      });
+      outcome = await this.#attempt(egress, stage, target);
     } finally {
       const durationMs = clock.monotonicMs() - startedMs;
       slots.give(stage.phase === 'deliver' ? outcome : undefined, durationMs);
@@ -189,6 +161,28 @@ class Run {
     const verdict = this.#judge(egress, stage, outcome, target.url);
     this.#observeAttempt(egress, stage, { outcome, verdict, startedMs, dest: target.url });
     return this.#follow(egress, stage, verdict);
+  }
+
+  #attempt(
+    egress: Egress,
+    stage: Stage,
+    target: Exclude<Target, { kind: 'ingress' }>,
+  ): Promise<Outcome> {
+    const request = {
+      event: this.#outgoing(egress, stage),
+      namespace: egress.namespace,
+      wantsReply: stage.phase === 'deliver',
+      format: egress.format,
+      timeoutMs: egress.timeoutMs,
+    };
+    const { deliverer, topology } = this.#context;
+    return attempt(target, request, {
+      deliverer,
+      topology,
+      nextTurn: () => this.#nextTurn(stage),
+      mayGoOn: () => this.#hold.isCurrent && !this.#hold.isStopping,
+      onReroute: () => this.#context.observer.observe({ kind: 'rerouted', egress }),
+    });
   }
 
   /** To a Broker or Channel of ours: no request, but the same door (C5). */
@@ -429,17 +423,6 @@ class Run {
       ...('failure' in verdict && { code: verdict.failure.code }),
       durationMs: this.#context.clock.monotonicMs() - startedMs,
     });
-  }
-}
-
-function targetOf(egress: Egress, phase: Phase): Target | undefined {
-  switch (phase) {
-    case 'deliver':
-      return egress.subscriber;
-    case 'reply':
-      return egress.reply;
-    case 'dead-letter':
-      return egress.deadLetter;
   }
 }
 

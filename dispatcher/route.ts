@@ -9,18 +9,21 @@ export interface Route {
   readonly url: string;
   /** Host header, when it differs from the URL's. */
   readonly host?: string;
+  /** Endpoints that would do as well. */
+  readonly others: number;
 }
 
 type HttpTarget = Exclude<Target, { kind: 'ingress' }>;
 
 /** @param turn grows with each attempt, so that equal endpoints take turns. */
 export function route(target: HttpTarget, topology: Topology, turn: number): Route {
-  if (target.kind === 'url') return { url: target.url };
+  if (target.kind === 'url') return { url: target.url, others: 0 };
   const known = topology.services.get(target.service)?.endpoints ?? [];
   const usable = known.filter(({ isReady, ports }) => isReady && ports[target.port] !== undefined);
   const endpoint = usable[turn % usable.length];
-  if (!endpoint) return { url: target.url };
-  const { host, pathname, search } = new URL(target.url);
+  if (!endpoint) return { url: target.url, others: 0 };
+  const { protocol, host, pathname, search } = new URL(target.url);
   const address = endpoint.address.includes(':') ? `[${endpoint.address}]` : endpoint.address;
-  return { url: `http://${address}:${endpoint.ports[target.port]}${pathname}${search}`, host };
+  const url = `${protocol}//${address}:${endpoint.ports[target.port]}${pathname}${search}`;
+  return { url, host, others: usable.length - 1 };
 }

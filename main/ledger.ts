@@ -37,6 +37,7 @@ export interface EgressAccount {
   readonly waits: Record<'memory' | 'log', number>;
   readonly ends: Record<End, number>;
   readonly discarded: Record<DiscardReason, number>;
+  reroutes: number;
   leasesLost: number;
   readonly age: Histogram;
   readonly durations: Durations;
@@ -83,6 +84,9 @@ export class Ledger {
         return this.#refused(happening);
       case 'attempted':
         return this.#attempted(happening);
+      case 'rerouted':
+        this.#egress(happening.egress).reroutes += 1;
+        return;
       case 'waiting':
         this.#egress(happening.egress).waits[happening.where] += 1;
         return;
@@ -223,6 +227,7 @@ export class Ledger {
       waits: { memory: 0, log: 0 },
       ends: { delivered: 0, filtered: 0, 'dead-lettered': 0, parked: 0, dropped: 0, gone: 0 },
       discarded: { 'egress-deleted': 0, 'parking-count': 0, 'parking-bytes': 0, 'parking-age': 0 },
+      reroutes: 0,
       leasesLost: 0,
       age: new Histogram(AGE_BUCKETS),
       durations: new Durations(this.#budget),

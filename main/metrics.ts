@@ -17,6 +17,10 @@ export interface MetricsReaders {
   topology(): Topology;
   lag(egressId: string): Lag;
   state(): LogState;
+  /** Bytes of records that the log holds, and may hold. */
+  usage(): { readonly bytes: number; readonly bytesMax: number };
+  /** Requests that the door has not answered yet, and the bytes of their bodies. */
+  door(): { readonly requestsInFlight: number; readonly bodyBytesHeld: number };
   /** Deliveries that the dispatcher holds. */
   open(): { readonly count: number; readonly bytes: number };
   slots(): Iterable<SlotsReading>;
@@ -169,6 +173,9 @@ function egressFamilies(ledger: Ledger): Family[] {
   });
   return [
     counter('knear_attempts_total', 'Attempts, by code; none: it succeeded', attemptSamples),
+    counter('knear_reroutes_total', 'Attempts that went on with another endpoint', (each) => [
+      { labels: {}, value: each.reroutes },
+    ]),
     counter('knear_waits_total', 'Waits for the next attempt', waitSamples),
     counter('knear_ended_total', 'How the lives of events ended', ({ ends }) =>
       Object.entries(ends).map(([end, value]) => ({ labels: { end }, value })),
@@ -242,7 +249,8 @@ function logFamilies(log: LogAccount): Family[] {
   ];
 }
 
-function readingFamilies({ topology, lag, state, open, slots }: MetricsReaders): Family[] {
+function readingFamilies(readers: MetricsReaders): Family[] {
+  const { topology, lag, state, usage, door, open, slots } = readers;
   const gauge = (name: string, help: string, samples: () => Iterable<Sample>): Family => ({
     name,
     help,
@@ -263,6 +271,16 @@ function readingFamilies({ topology, lag, state, open, slots }: MetricsReaders):
     gauge('knear_open_bytes', 'Bytes of the deliveries held', () => one(open().bytes)),
     gauge('knear_log_accepting', '1 while the log takes events, else 0', () =>
       one(state().kind === 'accepting' ? 1 : 0),
+    ),
+    gauge('knear_log_records_bytes', 'Bytes of records held', () => one(usage().bytes)),
+    gauge('knear_log_records_max_bytes', 'Bytes of records that may be held', () =>
+      one(usage().bytesMax),
+    ),
+    gauge('knear_requests_in_flight', 'Requests not answered yet', () =>
+      one(door().requestsInFlight),
+    ),
+    gauge('knear_request_body_bytes', 'Bytes of bodies of requests in flight', () =>
+      one(door().bodyBytesHeld),
     ),
     gauge('knear_topology_revision', 'Revision of the topology in force', () =>
       one(topology().revision),

@@ -84,6 +84,8 @@ async function open(
     topology: () => plan.topology,
     lag: (egressId) => log.lag(egressId),
     state: () => log.state,
+    usage: () => log.usage,
+    door: () => door,
     open: () => ({ count: dispatcher.open, bytes: dispatcher.openBytes }),
     slots: () => [...dispatcher.loops()].map(({ id, slots }) => ({ egressId: id, slots })),
   });

@@ -133,7 +133,7 @@ export const SETTINGS = {
     default: '256',
     min: '1',
     max: '10000',
-    help: 'Requests in flight at one endpoint. The number adapts between 1 and this: it grows while answers stay fast and halves on timeouts, resets, 429 and 503.',
+    help: 'Requests in flight for one Trigger or Subscription. The number adapts between 1 and this: it grows while answers stay fast and halves on timeouts, resets, 429 and 503.',
   },
   parkedMax: {
     kind: 'count',

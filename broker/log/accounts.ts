@@ -183,6 +183,10 @@ export class Accounts {
     this.#bytes += delta;
   }
 
+  get usage(): { readonly bytes: number; readonly bytesMax: number } {
+    return { bytes: this.#bytes, bytesMax: this.#limits.sizeMaxBytes };
+  }
+
   /** L6: why nothing more is taken, if so. */
   refusal(account: IngressAccount | undefined, what: 'append' | 'output'): KnearError | undefined {
     const { sizeMaxBytes, quotaBytes, reserveBytes } = this.#limits;

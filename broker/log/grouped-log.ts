@@ -185,6 +185,10 @@ export class GroupedLog implements EventLog {
       : { kind: 'accepting' };
   }
 
+  get usage(): { readonly bytes: number; readonly bytesMax: number } {
+    return this.#accounts.usage;
+  }
+
   parked(egressId: string, options: { after?: Position; limit: number }): ParkedEntry[] {
     const queue = this.#accounts.findQueue(egressId);
     if (!queue) return [];

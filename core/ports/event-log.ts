@@ -49,6 +49,9 @@ export interface EventLog {
   /** Whether appends are taken, and if not, why. */
   readonly state: LogState;
 
+  /** What it holds, in bytes of records, and how much that may become. */
+  readonly usage: { readonly bytes: number; readonly bytesMax: number };
+
   /** Flushes what is settled, stops, and gives back the resources. Idempotent. Open deliveries become stale. */
   close(): Promise<void>;
 }

@@ -57,6 +57,8 @@ export type Happening =
       readonly code?: ErrorCode;
       readonly durationMs: number;
     }
+  /** An attempt could not reach one endpoint and goes on with another; it is told as `attempted` when it is over. */
+  | { readonly kind: 'rerouted'; readonly egress: Egress }
   /** The next attempt waits; `where`: in memory under the lease, or in the log. */
   | {
       readonly kind: 'waiting';

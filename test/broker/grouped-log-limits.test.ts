@@ -23,6 +23,19 @@ function sized(sizeBytes: number, id = 'e'): CloudEvent {
   return eventTo('a', { id, isHeld: false, sizeBytes: sizeBytes - overhead });
 }
 
+test('usage is what the records take, in memory and on disk, until everybody has settled them', async () => {
+  const stage = openStage({ limits: { sizeMaxBytes: 10_000 } });
+  expect(stage.log.usage).toEqual({ bytes: 0, bytesMax: 10_000 });
+  void stage.log.append(INGRESS, [sized(1_000)]);
+  expect(stage.log.usage.bytes).toBe(1_000);
+  await stage.flush();
+  expect(stage.log.usage.bytes).toBe(1_000);
+  const [delivery] = await stage.log.pull('a', 1, { signal: new AbortController().signal });
+  void delivery?.settle([]);
+  await stage.flushAll();
+  expect(stage.log.usage.bytes).toBe(0);
+});
+
 describe('L6: appends', () => {
   test.each([
     {

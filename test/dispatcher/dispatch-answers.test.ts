@@ -26,7 +26,7 @@ async function trailOf(egress: Egress, ...answers: Outcome[]): Promise<string[]>
     ['attempted', 'waiting', 'ended'].includes(kind),
   );
   for (const happening of told) {
-    if (!('egress' in happening)) continue;
+    if (!('egress' in happening && 'event' in happening)) continue;
     expect([idOf(happening.event), happening.egress]).toEqual(['e1', egress]);
   }
   expect(stage.bugs).toEqual([]);

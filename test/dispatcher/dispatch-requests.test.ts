@@ -2,8 +2,8 @@
 import { describe, expect, test } from '@jest/globals';
 import type { CloudEvent } from '../../core/event.ts';
 import type { Egress, ServiceEndpoints, Target } from '../../core/topology.ts';
-import type { Call } from '../fakes/scripted-deliverer.ts';
-import { accepted, rejected, replied } from '../fakes/scripted-deliverer.ts';
+import type { Answer, Call } from '../fakes/scripted-deliverer.ts';
+import { accepted, rejected, replied, unreachable } from '../fakes/scripted-deliverer.ts';
 import {
   at,
   attributesOf,
@@ -199,6 +199,77 @@ describe('a Service', () => {
     await stage.produce('orders', eventOf('e1'));
     expect(stage.trail()[0]).toBe(`deliver 1 ${SERVICE.url} 400 KNEAR_REJECTED`);
     expect(stage.log.parked('egress', { limit: 1 })[0]?.failure.dest).toBe(SERVICE.url);
+  });
+
+  describe('D7: an attempt of which no byte left us', () => {
+    const addresses = ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4'];
+    const urlOf = (address: string) => `http://${address}:8080/in?as=event`;
+    const refused = unreachable('KNEAR_UNREACHABLE');
+
+    async function stageWith(
+      count: number,
+      answers: Record<string, Answer>,
+      retry = retries(0),
+    ): Promise<Stage> {
+      const endpoints = addresses.slice(0, count).map((address) => endpoint(address));
+      const stage = new Stage({
+        egresses: [trigger({ subscriber: SERVICE, retry })],
+        services: { 'shop/orders': { endpoints } },
+      });
+      for (const address of addresses) {
+        stage.deliverer.script(urlOf(address), answers[address] ?? refused);
+      }
+      await stage.produce('orders', eventOf('e1'));
+      return stage;
+    }
+
+    test('goes on with the next endpoint and counts once', async () => {
+      const alive = Object.fromEntries(addresses.slice(0, 2).map((each) => [each, accepted]));
+      const stage = await stageWith(3, alive);
+      const calls = stage.deliverer.calls.map(({ url }) => url);
+      // Turns begin at 1, so whichever is first, the dead one has a living neighbour.
+      expect(calls.at(-1)).not.toBe(urlOf('10.0.0.3'));
+      const reroutes = calls.length - 1;
+      expect(stage.trail()).toEqual([
+        ...Array.from({ length: reroutes }, () => 'rerouted'),
+        `deliver 1 ${SERVICE.url} 202`,
+        'end delivered',
+      ]);
+    });
+
+    test.each([
+      { endpoints: 1, calls: 1 },
+      { endpoints: 2, calls: 2 },
+      { endpoints: 3, calls: 3 },
+      { endpoints: 4, calls: 3 },
+    ])('of $endpoints dead endpoints tries $calls, each once', async ({ endpoints, calls }) => {
+      const stage = await stageWith(endpoints, {});
+      const urls = stage.deliverer.calls.map(({ url }) => url);
+      expect([urls.length, new Set(urls).size]).toEqual([calls, calls]);
+      expect(stage.trail().filter((line) => line === 'rerouted')).toHaveLength(calls - 1);
+      expect(stage.trail().filter((line) => line.startsWith('deliver'))).toEqual([
+        `deliver 1 ${SERVICE.url} 0 KNEAR_UNREACHABLE`,
+      ]);
+    });
+
+    test.each([
+      { name: 'a reset', outcome: unreachable('KNEAR_RESET') },
+      { name: 'a timeout', outcome: unreachable('KNEAR_TIMEOUT') },
+      { name: '503', outcome: rejected(503) },
+    ])('is not what ends with $name: the subscriber may have seen it', async ({ outcome }) => {
+      const all = Object.fromEntries(addresses.map((address) => [address, outcome]));
+      const stage = await stageWith(3, all);
+      expect(stage.deliverer.calls).toHaveLength(1);
+    });
+
+    test('gives up the search when the dispatcher stops', async () => {
+      const stage = await stageWith(3, Object.fromEntries(addresses.map((each) => [each, 'hang'])));
+      const stopped = stage.dispatcher.stop(1_000);
+      stage.deliverer.answer(refused);
+      await stage.pass(0);
+      await stopped;
+      expect(stage.deliverer.calls).toHaveLength(1);
+    });
   });
 
   test('is looked up at each attempt', async () => {

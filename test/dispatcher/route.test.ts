@@ -22,7 +22,10 @@ const withEndpoints = (...endpoints: Endpoint[]) =>
 
 test('a plain address is called as given', () => {
   const url = 'https://user@example.com:8443/a%20b?x=1';
-  expect(route({ kind: 'url', url }, withEndpoints(endpoint('10.0.0.1')), 1)).toEqual({ url });
+  expect(route({ kind: 'url', url }, withEndpoints(endpoint('10.0.0.1')), 1)).toEqual({
+    url,
+    others: 0,
+  });
 });
 
 describe('a Service', () => {
@@ -30,6 +33,7 @@ describe('a Service', () => {
     expect(route(SERVICE, withEndpoints(endpoint('10.0.0.1')), 0)).toEqual({
       url: 'http://10.0.0.1:8080/in?as=event',
       host: 'orders.shop.svc.cluster.local',
+      others: 0,
     });
   });
 
@@ -41,12 +45,20 @@ describe('a Service', () => {
     expect(route(target, withEndpoints(endpoint('10.0.0.1')), 0)).toEqual({
       url: 'http://10.0.0.1:8080/',
       host,
+      others: 0,
     });
   });
 
   test('is called at an IPv6 endpoint in brackets', () => {
     expect(route(SERVICE, withEndpoints(endpoint('fd00::1')), 0).url).toBe(
       'http://[fd00::1]:8080/in?as=event',
+    );
+  });
+
+  test('is called by https where its URL says so', () => {
+    const target = { ...SERVICE, url: 'https://orders:443/' };
+    expect(route(target, withEndpoints(endpoint('10.0.0.1')), 0).url).toBe(
+      'https://10.0.0.1:8080/',
     );
   });
 
@@ -58,6 +70,7 @@ describe('a Service', () => {
     );
     const hosts = [0, 1, 2, 3].map((turn) => new URL(route(SERVICE, topology, turn).url).hostname);
     expect(hosts).toEqual(['10.0.0.1', '10.0.0.3', '10.0.0.1', '10.0.0.3']);
+    expect(route(SERVICE, topology, 0).others).toBe(1);
   });
 
   test('is not called at an endpoint that does not serve the port', () => {
@@ -83,7 +96,7 @@ describe('a Service', () => {
     },
   ])('that is $name is called as given', ({ topology }) => {
     for (const turn of [0, 1, 7]) {
-      expect(route(SERVICE, topology, turn)).toEqual({ url: SERVICE.url });
+      expect(route(SERVICE, topology, turn)).toEqual({ url: SERVICE.url, others: 0 });
     }
   });
 });

@@ -206,6 +206,8 @@ function lineOf(happening: Happening): string[] {
       return [`lease-lost ${happening.lease}`];
     case 'discarded':
       return [`discarded ${happening.end} ${happening.count}`];
+    case 'rerouted':
+      return ['rerouted'];
     case 'accepted':
     case 'committed':
     case 'log-state':

@@ -22,6 +22,7 @@ export class RecordingLog implements EventLog {
   };
   /** What the next requests see. */
   state: LogState = { kind: 'accepting' };
+  readonly usage = { bytes: 0, bytesMax: Number.POSITIVE_INFINITY };
   /** Appends that have resolved, in order. */
   readonly appends: { readonly ingressId: string; readonly event: CloudEvent }[] = [];
   #failure: Error | undefined;

@@ -13,6 +13,9 @@ export function withPull(
     get state() {
       return log.state;
     },
+    get usage() {
+      return log.usage;
+    },
     append: (ingressId, events) => log.append(ingressId, events),
     pull: (...call) => pull((...own) => log.pull(...own), ...call),
     lag: (egressId) => log.lag(egressId),

@@ -27,6 +27,8 @@ beforeEach(() => {
         ? { ready: 3, delayed: 2, parked: 1 }
         : { ready: 0, delayed: 0, parked: 0 },
     state: () => state,
+    usage: () => ({ bytes: 900, bytesMax: 1_000 }),
+    door: () => ({ requestsInFlight: 5, bodyBytesHeld: 50 }),
     open: () => ({ count: 7, bytes: 700 }),
     slots: () => [{ egressId: TRIGGER.id, slots: { inUse: 2, limit: 4 } }],
   });
@@ -87,7 +89,7 @@ describe('events going out', () => {
     },
   );
 
-  test('waits, lost leases and discarded events are counted', async () => {
+  test('waits, reroutes, lost leases and discarded events are counted', async () => {
     const waiting = { kind: 'waiting', egress: TRIGGER, event: event(), phase: 'deliver' } as const;
     const discarded = { kind: 'discarded', egressId: TRIGGER.id, count: 5 } as const;
     tell(
@@ -95,6 +97,7 @@ describe('events going out', () => {
       { ...waiting, attempt: 2, delayMs: 9000, where: 'log' },
       { ...waiting, attempt: 3, delayMs: 9000, where: 'log' },
       { kind: 'lease-lost', egressId: TRIGGER.id, lease: 1 },
+      { kind: 'rerouted', egress: TRIGGER },
       { ...discarded, end: 'dropped', reason: 'parking-bytes' },
       { ...discarded, end: 'gone', reason: 'egress-deleted' },
     );
@@ -103,6 +106,7 @@ describe('events going out', () => {
       [of('knear_waits_total', ',where="memory"')]: 1,
       [of('knear_waits_total', ',where="log"')]: 2,
       [of('knear_leases_lost_total')]: 1,
+      [of('knear_reroutes_total')]: 1,
       [of('knear_discarded_total', ',end="dropped",reason="parking-bytes"')]: 5,
       [of('knear_discarded_total', ',end="gone",reason="egress-deleted"')]: 5,
     });
@@ -310,6 +314,10 @@ test('what waits, what is open and what may be in flight is read at the scrape',
     'knear_slots_limit{egress="trigger:audit.shop"}': 4,
     knear_open_deliveries: 7,
     knear_open_bytes: 700,
+    knear_log_records_bytes: 900,
+    knear_log_records_max_bytes: 1_000,
+    knear_requests_in_flight: 5,
+    knear_request_body_bytes: 50,
     knear_topology_revision: 12,
     [`knear_build_info{version="${packageVersion()}",node="${process.versions.node}"}`]: 1,
   });

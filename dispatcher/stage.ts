@@ -1,0 +1,40 @@
+/** Where a delivery stands between two attempts. */
+import type { CloudEvent } from '../core/event.ts';
+import type { Delivery, Phase, Work } from '../core/ports/event-log.ts';
+import type { Egress, Target } from '../core/topology.ts';
+
+/** What a Work would remember, and the events it is about. */
+export interface Stage extends Work {
+  readonly event: CloudEvent;
+  readonly origin?: CloudEvent;
+  /** Monotonic; since when this phase tries in this lease. */
+  readonly sinceMs: number;
+  /** Phase reply: failed attempts at the subscriber before it answered, as far as this lease knows. */
+  readonly askedInVain?: number;
+}
+
+/** Where the log left it. `sinceMs`: monotonic, now. */
+export function stageOf(delivery: Delivery, sinceMs: number): Stage {
+  const { phase, attempt, firstAtMs, lastFailure, event, origin } = delivery;
+  return {
+    phase,
+    attempt,
+    firstAtMs,
+    event,
+    sinceMs,
+    ...(lastFailure && { lastFailure }),
+    ...(origin && { origin }),
+  };
+}
+
+/** Where the phase sends to; `undefined` when the resource names no such address (any more). */
+export function targetOf(egress: Egress, phase: Phase): Target | undefined {
+  switch (phase) {
+    case 'deliver':
+      return egress.subscriber;
+    case 'reply':
+      return egress.reply;
+    case 'dead-letter':
+      return egress.deadLetter;
+  }
+}
