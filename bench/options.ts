@@ -9,6 +9,7 @@ export const GROUPS = [
   'fan-out',
   'triggers',
   'hanging',
+  'filters',
   'recovery',
 ] as const;
 

@@ -16,6 +16,7 @@ import { plot } from './plot.ts';
 import { failedLine, markdown, terminalLine } from './report.ts';
 import type { Attempt, FailedRow, Row } from './row.ts';
 import { runChain, runFanOut, runLatency, runThroughput } from './rows/contests.ts';
+import { runFilters } from './rows/filters.ts';
 import { runRecovery } from './rows/recovery.ts';
 import { runHanging, runTriggers } from './rows/rivals.ts';
 import { openStage, type Stage } from './stage.ts';
@@ -30,6 +31,7 @@ const RUN: Readonly<Record<Group, RunGroup>> = {
   'fan-out': runFanOut,
   triggers: runTriggers,
   hanging: runHanging,
+  filters: runFilters,
   recovery: runRecovery,
 };
 

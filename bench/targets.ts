@@ -51,6 +51,15 @@ export const TARGETS = {
   'triggers-1000': { gate: 1.3, goal: 1.1 },
   'triggers-10000': { gate: 2, goal: 1.3 },
   hanging: { gate: 1.5, goal: 1.1 },
+  'filter-exact': {},
+  'filter-prefix': {},
+  'filter-nested': {},
+  'filter-cesql-equal': {},
+  'filter-cesql-like': {},
+  'filter-cesql-pattern': {},
+  'filter-cesql-function': {},
+  'filter-cesql-condition': {},
+  'filter-cesql-reply': {},
   recovery: {},
 } as const satisfies Record<string, Target>;
 

@@ -12,7 +12,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { STATUS_CODES } from 'node:http';
-import type { ErrorCode } from '../core/errors.ts';
+import type { ErrorCode, EventError } from '../core/errors.ts';
 import { ERRORS } from '../core/errors.ts';
 import type { Clock } from '../core/ports/time.ts';
 
@@ -23,13 +23,20 @@ export interface Exchange {
   readonly isLast: boolean;
 }
 
-/** A problem document. Without `code` it says no more than its HTTP status does. */
+/**
+ * A problem document. Without `code` it says no more than its HTTP status does. `code`, `errors` and `errorCount` are
+ * extensions of ours (RFC 9457, section 3.2).
+ */
 export interface Problem {
   readonly type: string;
   readonly title: string;
   readonly status: number;
   readonly detail?: string;
   readonly code?: ErrorCode;
+  /** Of a batch: the first events that are wrong. */
+  readonly errors?: readonly EventError[];
+  /** How many are wrong in all. */
+  readonly errorCount?: number;
 }
 
 export interface Answer {
@@ -51,11 +58,27 @@ export const PREFLIGHT: Answer = {
   body: '',
 };
 
-/** @param detail for the person who reads it; absent when there is nothing to say beyond the title. */
-export function problemOf(code: ErrorCode, detail?: string): Problem {
+/**
+ * 20 of a batch show what is wrong with its producer, in about 4 KB. All of 1,000 would be 200 KB, which a producer that
+ * only wants to know whether to send again reads and throws away.
+ */
+const EVENT_ERRORS_MAX = 20;
+
+/**
+ * @param detail for the person who reads it; absent when there is nothing to say beyond the title.
+ * @param eventErrors of a batch: all of them.
+ */
+export function problemOf(
+  code: ErrorCode,
+  detail?: string,
+  eventErrors?: readonly EventError[],
+): Problem {
   const { title, status } = ERRORS[code];
   const type = `urn:knear:error:${code}`;
-  return { type, title, status, ...(detail && { detail }), code };
+  const problem = { type, title, status, ...(detail && { detail }), code };
+  if (!eventErrors) return problem;
+  const errors = eventErrors.slice(0, EVENT_ERRORS_MAX);
+  return { ...problem, errors, errorCount: eventErrors.length };
 }
 
 /** A problem that has no code of ours: broken HTTP. */

@@ -12,7 +12,8 @@
  *   Broker is 400, not 404.
  * - I2 2xx is only answered after the log has resolved the append.
  * - I3 No answer shows the inside: a failure without a code is logged here and is KNEAR_INTERNAL outside.
- * - I4 Everything that waits is bounded: requests in flight by count, their bodies by bytes and time, closing by time.
+ * - I4 Everything that waits is bounded: requests in flight by count, their bodies by bytes and time, their events by
+ *   count, closing by time.
  * - I5 Bytes that follow a whole request and are no request do not harm it: it is answered, then the connection ends.
  */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
@@ -23,9 +24,10 @@ import { eventSizeBytes } from '../core/event.ts';
 import type { EventLog } from '../core/ports/event-log.ts';
 import type { Observer } from '../core/ports/observer.ts';
 import type { Clock, Timer } from '../core/ports/time.ts';
+import type { Tracer } from '../core/ports/tracer.ts';
 import type { Ingress, Topology } from '../core/topology.ts';
 import type { Accepted, Head } from './accept.ts';
-import { accept, admitHead, bodyMaxBytes, parseHead } from './accept.ts';
+import { accept, admitHead, ArrivalTimes, bodyMaxBytes, eventsOf, parseHead } from './accept.ts';
 import type { FindAddress } from './address.ts';
 import { createFindAddress } from './address.ts';
 import type { Answer, Problem } from './answer.ts';
@@ -51,6 +53,7 @@ export interface IngressOptions {
   readonly topology: () => Topology;
   readonly log: EventLog;
   readonly observer: Observer;
+  readonly tracer?: Tracer;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly limits: IngressLimits;
@@ -61,6 +64,8 @@ export interface IngressOptions {
 export interface IngressLimits extends BodyLimits {
   /** Requests between the end of their head's checks and their answer. */
   readonly requestsMax: number;
+  /** Events of these requests. */
+  readonly eventsMax: number;
   /** Longest that closing waits for requests in flight. */
   readonly closeMs: number;
 }
@@ -68,6 +73,9 @@ export interface IngressLimits extends BodyLimits {
 export const INGRESS_LIMITS: IngressLimits = {
   // 4,096 waiting requests are about 100 MB of sockets and objects, and 0.3 s of work at 12,000 events a second.
   requestsMax: 4_096,
+  // 65,536 events are about 64 MB of objects, as much as the bodies may have. In a batch an event of 60 bytes becomes one
+  // of a kilobyte, so bytes alone would not bound them.
+  eventsMax: 65_536,
   // 64 MiB: a thousand events of the largest size kept inline.
   bodyBytesMax: 64 * 1024 * 1024,
   // 30 s outlasts a lost packet on any network; a producer that is silent for longer has most likely gone.
@@ -152,9 +160,11 @@ class Door {
   readonly #options: IngressOptions;
   readonly #find: FindAddress;
   readonly #bodies: Bodies;
+  readonly #arrivals: ArrivalTimes;
   /** The newest visit of each connection, for what happens to a connection outside of a request. */
   readonly #visits = new WeakMap<Socket, Visit>();
   #inFlight = 0;
+  #eventsInFlight = 0;
   #isDraining = false;
   #onIdle: (() => void) | undefined;
 
@@ -162,6 +172,7 @@ class Door {
     this.#options = options;
     this.#find = createFindAddress(options.topology);
     this.#bodies = new Bodies(options.clock, options.limits);
+    this.#arrivals = new ArrivalTimes(options.clock);
   }
 
   get requestsInFlight(): number {
@@ -233,42 +244,58 @@ class Door {
     if (address.kind === 'unknown') throw unknownIngress();
     const { ingress } = address;
     visit.ingress = ingress;
-    const { clock, log } = this.#options;
-    const admitted = admitHead(ingress, head, clock.nowMs());
-    const { state } = log;
+    const admitted = admitHead(ingress, head, this.#arrivals.now());
+    const { state } = this.#options.log;
     if (state.kind === 'refusing') throw new KnearError(state.code, state.detail);
     return { ingress, head: admitted };
   }
 
-  async #keep({ request, response }: Visit, offer: Offer): Promise<Accepted> {
+  async #keep({ request, response, startedMs }: Visit, offer: Offer): Promise<Accepted> {
     if (this.#inFlight >= this.#options.limits.requestsMax) {
       throw new KnearError('KNEAR_OVERLOADED', `${this.#inFlight} requests are in flight`);
     }
     const body = this.#bodies.open(request, bodyMaxBytes(offer.ingress, offer.head));
     this.#inFlight += 1;
+    let eventCount = 0;
     try {
       const wait = this.#options.mayRead();
       if (wait) await wait;
       if (isContinueWanted(request)) response.writeContinue();
-      return await accept(this.#options, { ...offer, body: await body.read() });
+      const { ingress } = offer;
+      const events = eventsOf({ ...offer, body: await body.read() }, this.#arrivals.now());
+      this.#requireRoom(events.length);
+      eventCount = events.length;
+      this.#eventsInFlight += eventCount;
+      const traced = { startedMs, scheme: 'http' } as const;
+      return await accept(this.#options, { ingress, events, request: traced });
     } finally {
       body.release();
+      this.#eventsInFlight -= eventCount;
       this.#inFlight -= 1;
       if (this.#inFlight === 0) this.#onIdle?.();
     }
   }
 
-  #observeAccepted({ startedMs }: Visit, { ingress }: Offer, { event, position }: Accepted): void {
+  /** I4 */
+  #requireRoom(eventCount: number): void {
+    if (this.#eventsInFlight + eventCount <= this.#options.limits.eventsMax) return;
+    throw new KnearError('KNEAR_OVERLOADED', `${this.#eventsInFlight} events are in flight`);
+  }
+
+  #observeAccepted({ startedMs }: Visit, { ingress }: Offer, accepted: Accepted): void {
     const { observer, clock } = this.#options;
-    observer.observe({
-      kind: 'accepted',
-      ingress,
-      event,
-      isMatched: position !== 0,
-      durationMs: clock.monotonicMs() - startedMs,
-      sizeBytes: eventSizeBytes(event),
-      scheme: 'http',
-    });
+    const durationMs = clock.monotonicMs() - startedMs;
+    for (const [index, event] of accepted.events.entries()) {
+      observer.observe({
+        kind: 'accepted',
+        ingress,
+        event,
+        isMatched: accepted.positions[index] !== 0,
+        durationMs,
+        sizeBytes: eventSizeBytes(event),
+        scheme: 'http',
+      });
+    }
   }
 
   #refuse(visit: Visit, error: unknown): void {
@@ -280,8 +307,8 @@ class Door {
       return this.#answer(visit, problemAnswer(problemOf('KNEAR_INTERNAL')));
     }
     // Whatever has one of our codes was made as a KnearError, even if in another realm.
-    const { message, retryAfterMs } = error as KnearError;
-    const problem = problemOf(code, message);
+    const { message, retryAfterMs, eventErrors } = error as KnearError;
+    const problem = problemOf(code, message, eventErrors);
     const durationMs = clock.monotonicMs() - visit.startedMs;
     const { ingress } = visit;
     observer.observe({

@@ -2,11 +2,17 @@
  * Every annotation that knear reads: the one table. Knative forbids unknown fields in a spec, so what goes beyond its
  * API is an annotation. The nearest wins: a Broker's or Channel's value is the default of its Triggers or Subscriptions.
  */
-import type { Resource } from '../core/resources.ts';
+import type { ConfigMap, Resource } from '../core/resources.ts';
 import { suggestion } from './suggest.ts';
 
 type Kind = Resource['kind'];
-type Annotated = Pick<Resource, 'kind' | 'metadata'>;
+export type Annotated = Pick<Resource, 'kind' | 'metadata'>;
+
+const PREFIX = 'knear.dev/';
+
+/** The class of a Broker. In a folder every Broker is served, whatever its class; without one it is ours. */
+export const BROKER_CLASS = 'eventing.knative.dev/broker.class';
+export const OUR_CLASS = 'Knear';
 
 interface AnnotationRow {
   /** All values; the first one is the default. */
@@ -15,11 +21,13 @@ interface AnnotationRow {
 }
 
 const INGRESS_KINDS = ['Broker', 'Channel', 'InMemoryChannel', 'KnearChannel'] as const;
-const ALL_KINDS = [...INGRESS_KINDS, 'Trigger', 'Subscription'] as const;
+/** What is said of a Sequence or Parallel holds for its Channels and Subscriptions. */
+const FLOW_KINDS = ['Sequence', 'Parallel'] as const;
+const ALL_KINDS = [...INGRESS_KINDS, 'Trigger', 'Subscription', ...FLOW_KINDS] as const;
 
 export const ANNOTATIONS = {
   /** Whether subscribers may see an event before it is durable. */
-  'knear.dev/early-delivery': { values: ['on', 'off'], kinds: INGRESS_KINDS },
+  'knear.dev/early-delivery': { values: ['on', 'off'], kinds: [...INGRESS_KINDS, ...FLOW_KINDS] },
   /** Paused: events are kept and not delivered. */
   'knear.dev/paused': { values: ['false', 'true'], kinds: ALL_KINDS },
   /** `key`: events with one `partitionkey` are delivered one after the other. */
@@ -42,6 +50,17 @@ export function annotation<K extends Key>(key: K, nearestFirst: readonly Annotat
   return values[0];
 }
 
+/** A Broker's ConfigMap as annotations: the same names without `knear.dev/`. Its other keys are other classes' business. */
+export function configured({ metadata, spec }: ConfigMap): Annotated {
+  const annotations = Object.fromEntries(
+    Object.keys(ANNOTATIONS).flatMap((key) => {
+      const value = spec.data[key.slice(PREFIX.length)];
+      return value === undefined ? [] : [[key, value] as const];
+    }),
+  );
+  return { kind: 'Broker', metadata: { ...metadata, annotations } };
+}
+
 /** What is wrong with the values of a resource's annotations: `[key, sentence]` each. */
 export function annotationFaults({ kind, metadata }: Annotated): (readonly [string, string])[] {
   return Object.entries(ANNOTATIONS).flatMap(([key, row]) => {
@@ -54,8 +73,11 @@ export function annotationFaults({ kind, metadata }: Annotated): (readonly [stri
 
 /** Annotations of ours that do nothing here: worth a hint, no reason to refuse the resource. */
 export function annotationInfos({ kind, metadata }: Annotated): string[] {
-  return Object.keys(metadata.annotations).flatMap((key) => {
-    if (!key.startsWith('knear.dev/')) return [];
+  return Object.entries(metadata.annotations).flatMap(([key, value]) => {
+    if (kind === 'Broker' && key === BROKER_CLASS && value !== OUR_CLASS) {
+      return [`class ${value} is another one: in a folder, every Broker is served by knear`];
+    }
+    if (!key.startsWith(PREFIX)) return [];
     const row = Object.entries(ANNOTATIONS).find(([known]) => known === key)?.[1];
     if (row === undefined)
       return [`unknown annotation ${key}${suggestion(key, Object.keys(ANNOTATIONS))}`];

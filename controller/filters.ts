@@ -13,13 +13,15 @@ export function compileFilter({ filter, filters }: Trigger['spec']): Filter {
   return hasEntries(values) ? { kind: 'attributes', values } : { kind: 'everything' };
 }
 
-/** Validation has seen to it that there is at most one dialect; an empty map or list counts as not written. */
-function compileEntry({ exact, prefix, suffix, all, any, not }: SubscriptionsFilter): Filter {
+/** Validation has seen to it that there is at most one dialect; an empty map, list or text counts as not written. */
+function compileEntry(entry: SubscriptionsFilter): Filter {
+  const { exact, prefix, suffix, all, any, not, cesql } = entry;
   if (hasEntries(exact)) return { kind: 'exact', values: exact };
   if (hasEntries(prefix)) return { kind: 'prefix', values: prefix };
   if (hasEntries(suffix)) return { kind: 'suffix', values: suffix };
   if (hasEntries(any)) return { kind: 'any', filters: any.map(compileEntry) };
   if (not !== undefined) return { kind: 'not', filter: compileEntry(not) };
+  if (cesql) return { kind: 'cesql', expression: cesql };
   return { kind: 'all', filters: (all ?? []).map(compileEntry) };
 }
 

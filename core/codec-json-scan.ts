@@ -1,5 +1,6 @@
 /**
- * Finds the members of a JSON object in its bytes and checks the whole grammar on the way, without building a value.
+ * Finds the members of a JSON object, or of the objects in an array, in their bytes and checks the whole grammar on the
+ * way, without building a value.
  *
  * Why not JSON.parse: it takes several times the memory of the body, its numbers lose digits, of two members with one
  * name it silently keeps the last, and it seldom says where the mistake is. It is the oracle of the tests.
@@ -22,13 +23,49 @@ export interface Member {
 
 export type JsonKind = 'object' | 'array' | 'string' | 'number' | 'boolean' | 'null';
 
+/** One element of an array; `members` is empty unless it is an object. */
+export interface Element {
+  readonly kind: JsonKind;
+  readonly offset: number;
+  readonly members: readonly Member[];
+}
+
 /**
  * The members of the one object that is all of the body, in order, repeated names included.
  * @throws KNEAR_STRUCTURED_INVALID with the offset of the first byte that is wrong.
  */
 export function membersOf(body: Buffer): Member[] {
   const members: Member[] = [];
-  let at = expectByte(body, skipSpace(body, 0), OPEN_BRACE, 'a JSON object');
+  requireEnd(body, endOfObject(body, skipSpace(body, 0), members));
+  return members;
+}
+
+/**
+ * The elements of the one array that is all of the body, in order. Each is given before the next one is looked at, so a
+ * caller may stop early, and must not rely on any until the last one has come.
+ * @throws KNEAR_STRUCTURED_INVALID as `membersOf`.
+ */
+export function* elementsOf(body: Buffer): Generator<Element, void> {
+  let at = expectByte(body, skipSpace(body, 0), OPEN_BRACKET, 'a JSON array');
+  at = skipSpace(body, at);
+  if (body[at] !== CLOSE_BRACKET) {
+    for (;;) {
+      const offset = at;
+      const members: Member[] = [];
+      const isObject = body[at] === OPEN_BRACE;
+      at = isObject ? endOfObject(body, at, members) : endOfValue(body, at);
+      yield { kind: kindOf(body, offset), offset, members };
+      at = skipSpace(body, at);
+      if (body[at] !== COMMA) break;
+      at = skipSpace(body, at + 1);
+    }
+  }
+  requireEnd(body, expectByte(body, at, CLOSE_BRACKET, 'a comma or the end of the array'));
+}
+
+/** Adds what is found to `members`. */
+function endOfObject(body: Buffer, start: number, members: Member[]): number {
+  let at = expectByte(body, start, OPEN_BRACE, 'a JSON object');
   at = skipSpace(body, at);
   if (body[at] !== CLOSE_BRACE) {
     for (;;) {
@@ -44,9 +81,7 @@ export function membersOf(body: Buffer): Member[] {
       at = skipSpace(body, at + 1);
     }
   }
-  const end = expectByte(body, at, CLOSE_BRACE, 'a comma or the end of the object');
-  requireEnd(body, end);
-  return members;
+  return expectByte(body, at, CLOSE_BRACE, 'a comma or the end of the object');
 }
 
 /** Whether the bytes, which are UTF-8, are one JSON value and nothing else. */

@@ -23,7 +23,8 @@ import { invalidBody, isJsonValue, membersOf, stringOf } from './codec-json-scan
 import type { IncomingHeaders } from './codec-headers.ts';
 import { appendKeptHeaders, keptHeaders } from './codec-headers.ts';
 import { attributeName, mediaTypeOf, quote, requireValid } from './codec-rules.ts';
-import { attributeText, type AttributeValue, type CloudEvent } from './event.ts';
+import type { AttributeValue, CloudEvent, FreshEvent, KeptHeaders } from './event.ts';
+import { attributeText } from './event.ts';
 
 /**
  * Reads and checks the event in a structured message.
@@ -31,17 +32,29 @@ import { attributeText, type AttributeValue, type CloudEvent } from './event.ts'
  * @throws KNEAR_STRUCTURED_INVALID with an offset when the body is not the JSON of an event; KNEAR_EVENT_INVALID naming
  *   the attribute when it is, but the event breaks a rule.
  */
-export function parseStructured(body: Uint8Array, headers: IncomingHeaders): CloudEvent {
-  const bytes = asBuffer(body);
-  requireUtf8(bytes);
-  const envelope = readMembers(bytes);
+export function parseStructured(body: Uint8Array, headers: IncomingHeaders): FreshEvent {
+  const bytes = utf8Of(body);
+  return readEvent(bytes, membersOf(bytes), keptHeaders(headers));
+}
+
+/**
+ * The event whose members these are.
+ * @param body all of it: the data may be a view of it, and offsets in errors count from its start.
+ * @throws as `parseStructured`
+ */
+export function readEvent(
+  body: Buffer,
+  members: readonly Member[],
+  headers: KeptHeaders,
+): FreshEvent {
+  const envelope = readMembers(body, members);
   const { attributes } = envelope;
   requireValid(attributes);
   const is03 = attributes.get('specversion') === '0.3';
-  const data = is03 ? readData03(bytes, envelope) : readData(bytes, envelope);
+  const data = is03 ? readData03(body, envelope) : readData(body, envelope);
   // An empty body is no data in binary mode, so an empty text is none here.
   const hasData = data !== undefined && data.byteLength > 0;
-  return { attributes, headers: keptHeaders(headers), data: hasData ? data : undefined };
+  return { attributes, headers, data: hasData ? data : undefined };
 }
 
 /** The event as JSON. Structured mode cannot keep white space around JSON data; all else is carried exactly. */
@@ -79,13 +92,16 @@ export function structuredHeaders(event: CloudEvent): string[] {
   return headers;
 }
 
-function requireUtf8(body: Buffer): void {
+/** The same bytes, ready to be scanned. @throws KNEAR_STRUCTURED_INVALID */
+export function utf8Of(bytes: Uint8Array): Buffer {
+  const body = asBuffer(bytes);
   if (!isUtf8(body)) {
     throw invalidBody('the body is not UTF-8: send JSON in UTF-8', utf8End(body));
   }
   if (body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf) {
     throw invalidBody('the body starts with a byte order mark: send JSON without it', 0);
   }
+  return body;
 }
 
 /** Where UTF-8 breaks off: what follows is replaced by a decoder, so that it no longer encodes to the same byte. */
@@ -101,12 +117,12 @@ interface Envelope {
   readonly base64: Member | undefined;
 }
 
-function readMembers(body: Buffer): Envelope {
+function readMembers(body: Buffer, members: readonly Member[]): Envelope {
   const attributes = new Map<string, AttributeValue>();
   const seen = new Set<string>();
   let data: Member | undefined;
   let base64: Member | undefined;
-  for (const member of membersOf(body)) {
+  for (const member of members) {
     const name = isDataName(member.name) ? member.name : attributeName(member.name);
     if (seen.has(name)) {
       throw invalidBody(`${quote(name)} is there twice: send it once`, member.nameOffset);

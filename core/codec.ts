@@ -1,10 +1,11 @@
 /**
  * CloudEvents over HTTP, in both directions. This file has the choice of content mode and the binary mode, which is the
- * hot path; `codec-json.ts` the structured mode, `codec-headers.ts` what a header value may look like,
- * `codec-rules.ts` what a valid event is. Versions 1.0 and 0.3 are carried side by side; neither becomes the other.
+ * hot path; `codec-json.ts` the structured mode, `codec-batch.ts` the batched one, `codec-headers.ts` what a header value
+ * may look like, `codec-rules.ts` what a valid event is. Versions 1.0 and 0.3 are carried side by side; neither becomes
+ * the other.
  *
  *   content-type: application/cloudevents+json -----------> structured   parseStructured(body, headers)
- *   content-type: application/cloudevents-batch+json -----> batch        (nobody here reads those)
+ *   content-type: application/cloudevents-batch+json -----> batch        parseBatch(body, headers)
  *   any other, with ce-specversion: any value ------------> binary       parseBinaryHead(headers), the body is the data
  *   any other, without -----------------------------------> none
  *
@@ -20,7 +21,7 @@
  * Structured mode codes nothing: values that must arrive to the letter are best sent as JSON, and asked for as JSON
  * (`format: json`).
  */
-import type { Attributes, CloudEvent, KeptHeaders } from './event.ts';
+import type { AttributeValue, CloudEvent, FreshEvent } from './event.ts';
 import type { IncomingHeaders } from './codec-headers.ts';
 import {
   appendKeptHeaders,
@@ -33,6 +34,7 @@ import {
 import { attributeName, mediaTypeOf, requireValid } from './codec-rules.ts';
 
 export type { IncomingHeaders } from './codec-headers.ts';
+export { parseBatch } from './codec-batch.ts';
 export { keptHeaders } from './codec-headers.ts';
 export { parseStructured, structuredBody, structuredHeaders } from './codec-json.ts';
 
@@ -56,11 +58,8 @@ export function contentModeOf(headers: IncomingHeaders): ContentMode {
  * Reads and checks everything that a binary message says before its body; the body, as it comes, is the data.
  * @throws KNEAR_EVENT_INVALID naming the attribute, what is wrong with it and what to send instead.
  */
-export function parseBinaryHead(headers: IncomingHeaders): {
-  attributes: Attributes;
-  headers: KeptHeaders;
-} {
-  const attributes = new Map<string, string>();
+export function parseBinaryHead(headers: IncomingHeaders): Omit<FreshEvent, 'data'> {
+  const attributes = new Map<string, AttributeValue>();
   for (const header in headers) {
     if (!header.startsWith('ce-')) continue;
     const text = headerText(headers[header]);

@@ -26,7 +26,9 @@ export const ERRORS = {
     retryable: false,
     title: 'The body is not a valid JSON CloudEvent',
   },
-  KNEAR_BATCH_UNSUPPORTED: { status: 400, retryable: false, title: 'Batches are not accepted' },
+  KNEAR_BATCH_INVALID: { status: 400, retryable: false, title: 'The batch is not valid' },
+  KNEAR_BATCH_TOO_LONG: { status: 413, retryable: false, title: 'The batch has too many events' },
+  KNEAR_BATCH_UNSUPPORTED: { status: 400, retryable: false, title: 'A reply cannot be a batch' },
   KNEAR_TTL_EXHAUSTED: { status: 400, retryable: false, title: 'The event went around too often' },
   KNEAR_EVENT_TOO_LARGE: { status: 413, retryable: false, title: 'The event is too large' },
   KNEAR_ATTRIBUTES_TOO_LARGE: {
@@ -96,6 +98,8 @@ export const ERRORS = {
     title: 'The resource folder cannot be read',
   },
   KNEAR_USAGE: { status: 400, retryable: false, title: 'The command line cannot be understood' },
+  KNEAR_RESOURCE_UNKNOWN: { status: 404, retryable: true, title: 'No such resource' },
+  KNEAR_ADMIN_UNREACHABLE: { status: 502, retryable: true, title: 'No knear answers there' },
   KNEAR_SETTING_UNKNOWN: { status: 400, retryable: false, title: 'No such setting' },
   KNEAR_SETTING_INVALID: {
     status: 400,
@@ -116,6 +120,16 @@ export interface KnearErrorOptions {
   readonly cause?: unknown;
   /** What the caller may be told about when to come back; whole seconds on the wire. */
   readonly retryAfterMs?: number;
+  /** What is wrong with which events of a batch. */
+  readonly eventErrors?: readonly EventError[];
+}
+
+/** Why one event of a batch is not taken. */
+export interface EventError {
+  /** Its place in the batch, from 0. */
+  readonly index: number;
+  readonly code: ErrorCode;
+  readonly detail: string;
 }
 
 /** A failed promise of ours. Decide on `code`, never on the message or the class. */
@@ -123,12 +137,14 @@ export class KnearError extends Error {
   override readonly name = 'KnearError';
   readonly code: ErrorCode;
   readonly retryAfterMs: number | undefined;
+  readonly eventErrors: readonly EventError[] | undefined;
 
   /** @param detail what happened and what to do about it, for the person who reads it. */
   constructor(code: ErrorCode, detail: string, options: KnearErrorOptions = {}) {
     super(detail, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.retryAfterMs = options.retryAfterMs;
+    this.eventErrors = options.eventErrors;
   }
 
   get status(): number {

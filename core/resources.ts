@@ -13,6 +13,16 @@ export interface Metadata {
   readonly generation?: number;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
+  readonly ownerReferences?: readonly OwnerReference[];
+}
+
+/** Source: Kubernetes API, meta/v1 OwnerReference, as far as it is read. */
+export interface OwnerReference {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly name: string;
+  /** The owner made it and keeps it as it should be. */
+  readonly controller?: boolean;
 }
 
 interface Common<Kind extends string, Spec> {
@@ -101,7 +111,7 @@ export type Subscription = Common<
   'Subscription',
   {
     readonly channel: KReference;
-    readonly subscriber?: Destination;
+    readonly subscriber: Destination;
     readonly reply?: Destination;
     readonly delivery?: DeliverySpec;
   }
@@ -182,4 +192,10 @@ export type Resource =
 /** `Kind/namespace/name`: the identity of a resource in folder mode, and how messages name it everywhere. */
 export function resourceId(resource: Pick<Resource, 'kind' | 'metadata'>): string {
   return `${resource.kind}/${resource.metadata.namespace}/${resource.metadata.name}`;
+}
+
+const CHANNEL_KINDS: readonly string[] = ['Channel', 'InMemoryChannel', 'KnearChannel'];
+
+export function isChannel(resource: { readonly kind: string }): resource is Channel {
+  return CHANNEL_KINDS.includes(resource.kind);
 }

@@ -12,6 +12,13 @@ export interface Topology {
   readonly egresses: ReadonlyMap<string, Egress>;
   /** `namespace/name` of a Service -> what stands behind it. */
   readonly services: ReadonlyMap<string, ServiceEndpoints>;
+  /**
+   * Name of a key in the Secret `request-reply-keys` -> the key in Base64, as the Secret has it. Names are
+   * `<namespace>.<name>.<key>`, with the name of a RequestReply; keys are those of AES, of 16, 24 or 32 bytes.
+   * KN_VERIFY_CORRELATION_ID, a function of the filter `cesql`, verifies replies with them.
+   * Source: Knative Eventing, pkg/requestreply and pkg/reconciler/requestreply.
+   */
+  readonly correlationKeys: ReadonlyMap<string, string>;
 }
 
 /** The compiled address of a Broker or a Channel. */
@@ -57,12 +64,13 @@ export interface Egress {
 }
 
 export type Target =
-  /** Called as given. */
-  | { readonly kind: 'url'; readonly url: string }
+  /** Called as given. `caCerts`: PEM, trusted there beside the authorities that everybody trusts. */
+  | { readonly kind: 'url'; readonly url: string; readonly caCerts?: string }
   /** Called at one of the Service's endpoints if any is known, else as given. `service` is a key of `services`. */
   | {
       readonly kind: 'service';
       readonly url: string;
+      readonly caCerts?: string;
       readonly service: string;
       readonly port: number;
     }
@@ -102,4 +110,6 @@ export type Filter =
       readonly values: Readonly<Record<string, string>>;
     }
   | { readonly kind: 'all' | 'any'; readonly filters: readonly Filter[] }
-  | { readonly kind: 'not'; readonly filter: Filter };
+  | { readonly kind: 'not'; readonly filter: Filter }
+  /** An expression in the CloudEvents SQL Expression Language 1.0.0. */
+  | { readonly kind: 'cesql'; readonly expression: string };

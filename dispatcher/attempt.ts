@@ -23,12 +23,13 @@ export interface AttemptContext {
 
 export async function attempt(
   target: Exclude<Target, { kind: 'ingress' }>,
-  request: Omit<DeliveryRequest, 'url' | 'host'>,
+  request: Omit<DeliveryRequest, 'url' | 'host' | 'caCerts'>,
   context: AttemptContext,
 ): Promise<Outcome> {
+  const { caCerts } = target;
   for (let tries = 1; ; tries += 1) {
     const { others, ...address } = route(target, context.topology(), context.nextTurn());
-    const outcome = await context.deliverer.deliver({ ...request, ...address });
+    const outcome = await context.deliverer.deliver({ ...request, ...address, caCerts });
     const hasMore = tries < ENDPOINTS_MAX && tries <= others;
     if (!hasMore || !isUnreached(outcome) || !context.mayGoOn()) return outcome;
     context.onReroute();

@@ -33,12 +33,13 @@ import { LEASES_WITHOUT_OUTCOME_MAX } from '../core/ports/event-log.ts';
 import type { Failure } from '../core/ports/event-log.ts';
 import type { Observer } from '../core/ports/observer.ts';
 import type { Clock } from '../core/ports/time.ts';
+import type { Span, Tracer } from '../core/ports/tracer.ts';
 import type { Egress, Target, Topology } from '../core/topology.ts';
 import { attempt } from './attempt.ts';
 import { end, observeEnd, trySettle } from './ending.ts';
 import type { Hold } from './hold.ts';
 import type { Slots } from './slots.ts';
-import { stageOf, targetOf } from './stage.ts';
+import { isReplyOfBroker, stageOf, targetOf } from './stage.ts';
 import type { Stage } from './stage.ts';
 
 /** Longer waits go to the log: they would hold memory and a lease for nothing. */
@@ -50,6 +51,7 @@ const REPLY_RETRY_MS = 200;
 export interface DispatchContext {
   readonly deliverer: Deliverer;
   readonly observer: Observer;
+  readonly tracer?: Tracer;
   readonly clock: Clock;
   readonly backoffMaxMs: number;
   /** The event without what is between Brokers only. */
@@ -97,6 +99,7 @@ class Run {
   readonly #isOrdered: boolean;
   /** Of the last attempt of this lease. */
   #turn: number | undefined;
+  #span: Span | undefined;
 
   constructor(hold: Hold, context: DispatchContext, options: { first: Stage; isOrdered: boolean }) {
     this.#hold = hold;
@@ -151,6 +154,7 @@ class Run {
       return this.#hold.isCurrent ? this.#giveBack(stage) : undefined;
     }
     const startedMs = clock.monotonicMs();
+    this.#span = this.#context.tracer?.attempt(egress, stage);
     let outcome: Outcome | undefined;
     try {
       outcome = await this.#attempt(egress, stage, target);
@@ -174,6 +178,7 @@ class Run {
       wantsReply: stage.phase === 'deliver',
       format: egress.format,
       timeoutMs: egress.timeoutMs,
+      ...(this.#span && { traceparent: this.#span.traceparent }),
     };
     const { deliverer, topology } = this.#context;
     return attempt(target, request, {
@@ -194,11 +199,13 @@ class Run {
     const { clock } = this.#context;
     const startedMs = clock.monotonicMs();
     const ingress = this.#context.topology().ingresses.get(target.ingressId);
+    this.#span = ingress && this.#context.tracer?.attempt(egress, stage, ingress);
     let code: ErrorCode = 'KNEAR_INGRESS_UNKNOWN';
     if (ingress) {
       const admission = admit(ingress, this.#outgoing(egress, stage), clock.nowMs());
       if (admission.kind === 'admitted') {
-        const output = { kind: 'event', ingressId: ingress.id, event: admission.event } as const;
+        const event = this.#span?.mark(admission.event) ?? admission.event;
+        const output = { kind: 'event', ingressId: ingress.id, event } as const;
         const settled = await trySettle(this.#hold, [output]);
         if (settled === 'stale') return undefined;
         if (settled === 'taken') return this.#ended(egress, stage);
@@ -252,7 +259,7 @@ class Run {
       policy: egress.retry,
       attempt: stage.attempt,
       dest,
-      isLenient: egress.kind === 'subscription',
+      replies: egress.kind === 'trigger' ? 'strict' : egress.reply ? 'lenient' : 'ignored',
       backoffMaxMs: this.#context.backoffMaxMs,
     });
   }
@@ -276,11 +283,12 @@ class Run {
   #replied(egress: Egress, stage: Stage, reply: CloudEvent): Next {
     // Only a subscriber is asked for a reply; what a reply target or a dead letter sink says is ignored.
     if (stage.phase !== 'deliver' || !egress.reply) return this.#settleAndEnd(egress, stage);
+    const traced = this.#span?.adopt(reply) ?? reply;
     return {
       phase: 'reply',
       attempt: 0,
       firstAtMs: stage.firstAtMs,
-      event: egress.kind === 'trigger' ? asReply(reply, stage.event) : reply,
+      event: egress.reply.kind === 'ingress' ? asReply(traced, stage.event) : traced,
       origin: stage.event,
       sinceMs: this.#context.clock.monotonicMs(),
       askedInVain: stage.attempt,
@@ -359,13 +367,14 @@ class Run {
   }
 
   #settleAndEnd(egress: Egress, stage: Stage): Next {
-    const failure = stage.phase === 'dead-letter' ? stage.lastFailure : undefined;
-    const how = stage.phase === 'dead-letter' ? 'dead-lettered' : 'delivered';
     const scope = { hold: this.#hold, context: this.#context, egress };
-    return end(scope, how, failure && { failure });
+    return stage.phase === 'dead-letter'
+      ? end(scope, 'dead-lettered', stage.lastFailure && { failure: stage.lastFailure })
+      : end(scope, 'delivered');
   }
 
   #ended(egress: Egress, stage: Stage): undefined {
+    this.#span?.end(0);
     const scope = { hold: this.#hold, context: this.#context, egress };
     if (stage.phase === 'dead-letter') observeEnd(scope, 'dead-lettered', stage.lastFailure);
     else observeEnd(scope, 'delivered');
@@ -388,11 +397,15 @@ class Run {
     ]);
   }
 
-  /** The event as it leaves us in this phase. Hops are counted between Brokers, so a Trigger takes the count off. */
+  /**
+   * The event as it leaves us in this phase. A Trigger takes the hop count off, but not on the way to an ingress of ours: a
+   * Broker that answers itself through a Channel, or is its own dead letter sink, would do so for ever.
+   */
   #outgoing(egress: Egress, stage: Stage): CloudEvent {
     if (stage.phase === 'reply') return stage.event;
-    const event =
-      egress.kind === 'trigger' ? this.#context.forSubscriber(stage.event) : stage.event;
+    const isLeaving =
+      egress.kind === 'trigger' && targetOf(egress, stage.phase)?.kind !== 'ingress';
+    const event = isLeaving ? this.#context.forSubscriber(stage.event) : stage.event;
     return stage.phase === 'dead-letter' && stage.lastFailure
       ? deadLetterEvent(event, stage.lastFailure)
       : event;
@@ -412,6 +425,9 @@ class Run {
     what: { outcome: Outcome; verdict: Verdict; startedMs: number; dest: string },
   ): void {
     const { outcome, verdict, startedMs, dest } = what;
+    const status = 'status' in outcome ? outcome.status : 0;
+    const code = 'failure' in verdict ? verdict.failure.code : undefined;
+    this.#span?.end(status, code);
     this.#context.observer.observe({
       kind: 'attempted',
       egress,
@@ -419,15 +435,11 @@ class Run {
       phase: stage.phase,
       attempt: stage.attempt + 1,
       dest,
-      status: 'status' in outcome ? outcome.status : 0,
-      ...('failure' in verdict && { code: verdict.failure.code }),
+      status,
+      ...(code && { code }),
       durationMs: this.#context.clock.monotonicMs() - startedMs,
     });
   }
-}
-
-function isReplyOfBroker(egress: Egress, stage: Stage): boolean {
-  return egress.kind === 'trigger' && stage.phase === 'reply';
 }
 
 function withCode(verdict: Verdict, code: ErrorCode): Verdict {

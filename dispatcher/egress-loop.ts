@@ -15,6 +15,7 @@ import { EXTEND_MS } from '../core/ports/event-log.ts';
 import type { Delivery, EventLog } from '../core/ports/event-log.ts';
 import type { Observer } from '../core/ports/observer.ts';
 import type { Clock, Timer } from '../core/ports/time.ts';
+import type { Tracer } from '../core/ports/tracer.ts';
 import { compileFilter } from '../core/rules/filter.ts';
 import type { Egress, Topology } from '../core/topology.ts';
 import type { Budget } from './budget.ts';
@@ -34,6 +35,7 @@ export interface LoopContext {
   readonly log: EventLog;
   readonly deliverer: Deliverer;
   readonly observer: Observer;
+  readonly tracer?: Tracer;
   readonly clock: Clock;
   readonly budget: Budget;
   readonly slotsMax: number;
@@ -45,6 +47,13 @@ export interface LoopContext {
   onBug(error: unknown, egressId: string): void;
 }
 
+/** The egress with its filter, and the keys that it was compiled with: either may be replaced without the other. */
+interface Compiled {
+  readonly egress: Egress;
+  readonly correlationKeys: Topology['correlationKeys'];
+  readonly matches: (event: CloudEvent) => boolean;
+}
+
 export class EgressLoop {
   readonly id: string;
   readonly slots: Slots;
@@ -54,7 +63,7 @@ export class EgressLoop {
   readonly #holds = new Set<Hold>();
   readonly #lanes = new Lanes();
   #extension: Timer | undefined;
-  #compiled: { egress: Egress; matches: (event: CloudEvent) => boolean } | undefined;
+  #compiled: Compiled | undefined;
   #pausing = new AbortController();
   #isPulling = false;
   #turn = 0;
@@ -193,12 +202,15 @@ export class EgressLoop {
   }
 
   #egress() {
-    const egress = this.#context.topology().egresses.get(this.id);
+    const topology = this.#context.topology();
+    const egress = topology.egresses.get(this.id);
     if (!egress) return undefined;
-    if (this.#compiled?.egress !== egress) {
-      this.#compiled = { egress, matches: compileFilter(egress.filter) };
-    }
-    return this.#compiled;
+    const { correlationKeys } = topology;
+    const compiled = this.#compiled;
+    if (compiled?.egress === egress && compiled.correlationKeys === correlationKeys)
+      return compiled;
+    const matches = compileFilter(egress.filter, topology);
+    return (this.#compiled = { egress, correlationKeys, matches });
   }
 
   #release(hold: Hold, bytes: number): void {

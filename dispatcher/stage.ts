@@ -38,3 +38,7 @@ export function targetOf(egress: Egress, phase: Phase): Target | undefined {
       return egress.deadLetter;
   }
 }
+
+export function isReplyOfBroker(egress: Egress, stage: Stage): boolean {
+  return egress.kind === 'trigger' && stage.phase === 'reply';
+}

@@ -3,18 +3,19 @@
  * and an exit code; everything else is main/serve.ts.
  *
  *   0    it did what was asked, a graceful end after SIGTERM or SIGINT included
- *   1    it could not: `CODE: message` on stderr (docs/errors.md)
+ *   1    it could not: `CODE: message` on stderr (docs/errors.md); or `validate` found something
  *   2    it was asked in the wrong way: a flag, variable or key that does not exist, or a value out of range
  *   70   a fault of knear: please report it
  *   130, 143   ended at once by a second SIGINT, SIGTERM
  *
- * The banner and the sample functions print on stdout; the log, one JSON object a line, goes to stderr.
+ * The banner, the sample functions and what `validate` finds print on stdout; the log, one JSON object a line, goes to stderr.
  */
 import { realpathSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { destination, pino, stdTimeFunctions, type Logger } from 'pino';
 import { codeOf } from '../core/errors.ts';
 import { banner } from './banner.ts';
+import { OUTPUT_FORMATS, type GetOptions } from './get.ts';
 import { openSampleFunctions } from './sample-functions.ts';
 import type { Running } from './serve.ts';
 import { packageVersion, readSettings, type Settings, type SettingSources } from './settings.ts';
@@ -35,10 +36,13 @@ export interface Terminal {
 
 /** Runs one command line, without `node` and the script. Resolves with the exit code; never rejects. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
-  const program = commandLine(terminal);
+  let exitCode = 0;
+  const program = commandLine(terminal, (code) => {
+    exitCode = code;
+  });
   try {
     await program.parseAsync([...args], { from: 'user' });
-    return 0;
+    return exitCode;
   } catch (error) {
     return explain(error, terminal);
   }
@@ -106,7 +110,8 @@ const EXIT_USAGE = 2;
 /** EX_SOFTWARE of sysexits.h. */
 const EXIT_FAULT = 70;
 
-function commandLine(terminal: Terminal): Command {
+/** @param end gets the exit code of a command that did its work and has bad news. */
+function commandLine(terminal: Terminal, end: (code: number) => void): Command {
   const program = new Command('knear')
     .description('A Knative Eventing compatible Broker and Channel.')
     .version(`knear ${packageVersion()}, Node.js ${process.versions.node}`, '--version')
@@ -127,16 +132,70 @@ function commandLine(terminal: Terminal): Command {
     .action((flags: SettingSources['flags'] & object) => serveUntilStopped(flags, terminal));
   serve.addOption(new Option('--settings <file>', 'YAML file with settings.'));
   for (const name of SETTING_NAMES) serve.addOption(optionOf(name));
-  return program.addHelpText('after', () => `\n${serve.helpInformation()}`);
+  const check = program
+    .command('validate')
+    .description(
+      'Checks resources as serve would, and tells each problem in a line on stdout: `file:line: resource: field: what`. ' +
+        'Ends with 1 if there is one.',
+    )
+    .argument('<path>', 'Folder of YAML and JSON files, or one such file.')
+    .option('--strict', 'Fail on warnings, too: references that lead nowhere here, and the like.')
+    .action(async (path: string, { strict }: { strict?: true }) => {
+      const isStrict = strict === true;
+      end((await hasProblems(path, isStrict, terminal)) ? EXIT_FAILED : 0);
+    });
+  const show = program
+    .command('get')
+    .description(
+      'Shows what became of the resources that a running knear serves, as kubectl would.',
+    )
+    .argument(
+      '[kind]',
+      'broker, trigger, channel, subscription, sequence, ...; all if there is none.',
+    )
+    .argument('[name]', 'Of one resource.')
+    .option('-n, --namespace <namespace>', 'Of one namespace.')
+    .addOption(
+      new Option('-o, --output <format>', 'How it is shown.')
+        .choices(OUTPUT_FORMATS)
+        .default('table'),
+    )
+    .option('--admin-url <url>', 'Where the admin server is.', ADMIN_URL)
+    .action(async (kind: string | undefined, name: string | undefined, flags: GetFlags) => {
+      const { get } = await import('./get.ts');
+      const target = { ...(kind !== undefined && { kind }), ...(name !== undefined && { name }) };
+      terminal.print(await get({ ...target, ...flags }));
+    });
+  return program.addHelpText('after', () =>
+    [serve, check, show].map((command) => `\n${command.helpInformation()}`).join(''),
+  );
+}
+
+const ADMIN_URL = 'http://127.0.0.1:9090';
+
+type GetFlags = Pick<GetOptions, 'namespace' | 'output' | 'adminUrl'>;
+
+async function hasProblems(
+  path: string,
+  isStrict: boolean,
+  { cwd, print }: Terminal,
+): Promise<boolean> {
+  // Loaded when needed, as serve.
+  const { validate } = await import('./validate.ts');
+  const { lines, errorCount, warningCount } = await validate({ path, cwd, clock: systemClock });
+  print(`${lines.join('\n')}\n`);
+  return errorCount > 0 || (isStrict && warningCount > 0);
 }
 
 const PLACEHOLDERS: Readonly<Record<SettingRow['kind'], string>> = {
   folder: 'folder',
   host: 'host',
   level: 'level',
+  url: 'url',
   port: 'port',
   count: 'number',
   size: 'bytes',
+  share: 'share',
   duration: 'duration',
 };
 
@@ -191,7 +250,8 @@ function explain(error: unknown, { complain, openLogger }: Terminal): number {
     return exitCode;
   }
   complain(`${code}: ${oneLine((error as Error).message)}\n`);
-  return code.startsWith('KNEAR_SETTING_') ? EXIT_USAGE : EXIT_FAILED;
+  const isUsage = code === 'KNEAR_USAGE' || code.startsWith('KNEAR_SETTING_');
+  return isUsage ? EXIT_USAGE : EXIT_FAILED;
 }
 
 function explainUsage(error: CommanderError, complain: Terminal['complain']): number {

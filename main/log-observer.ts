@@ -38,6 +38,7 @@ function tellState(happening: Happening, logger: Logger): void {
     case 'accepted':
     case 'refused':
     case 'attempted':
+    case 'rerouted':
     case 'waiting':
     case 'committed':
       return;
@@ -76,6 +77,9 @@ function tellEvent(happening: Happening, logger: Logger): void {
       return;
     case 'refused':
       logger.debug({ ingressId: happening.ingress?.id, code: happening.code }, 'refused');
+      return;
+    case 'rerouted':
+      logger.debug({ egressId: happening.egress.id }, 'an endpoint is passed over');
       return;
     case 'discarded':
     case 'lease-lost':

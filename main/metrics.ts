@@ -11,6 +11,7 @@ import type { Egress, Ingress, Topology } from '../core/topology.ts';
 import { Ledger, type EgressAccount, type IngressAccount, type LogAccount } from './ledger.ts';
 import { openPrometheus, type Family, type Labels, type Sample } from './prometheus.ts';
 import { packageVersion } from './settings.ts';
+import type { SpanCounts } from './tracing-export.ts';
 
 /** What others know at the moment of a scrape. */
 export interface MetricsReaders {
@@ -24,6 +25,8 @@ export interface MetricsReaders {
   /** Deliveries that the dispatcher holds. */
   open(): { readonly count: number; readonly bytes: number };
   slots(): Iterable<SlotsReading>;
+  /** Absent: none are recorded. */
+  spans?(): SpanCounts;
 }
 
 export interface SlotsReading {
@@ -47,6 +50,7 @@ export function openMetrics(readers: MetricsReaders): Metrics {
     ...egressFamilies(ledger),
     ...logFamilies(ledger.log),
     ...readingFamilies(readers),
+    ...(readers.spans ? spanFamilies(readers.spans) : []),
   ]);
   return {
     observer: { observe: (happening) => ledger.observe(happening) },
@@ -286,6 +290,24 @@ function readingFamilies(readers: MetricsReaders): Family[] {
       one(topology().revision),
     ),
     gauge('knear_build_info', 'Always 1', () => [{ labels: build, value: 1 }]),
+  ];
+}
+
+function spanFamilies(spans: () => SpanCounts): Family[] {
+  return [
+    {
+      name: 'knear_spans_exported_total',
+      help: 'Spans that the collector took',
+      type: 'counter',
+      samples: () => [{ labels: {}, value: spans().exported }],
+    },
+    {
+      name: 'knear_spans_dropped_total',
+      help: 'Spans that nobody will see, by reason',
+      type: 'counter',
+      samples: () =>
+        Object.entries(spans().dropped).map(([reason, value]) => ({ labels: { reason }, value })),
+    },
   ];
 }
 

@@ -13,15 +13,13 @@ import type { Logger } from 'pino';
 import { INGRESS_LIMITS, openIngress } from '../broker/ingress.ts';
 import { GroupedLog } from '../broker/log/grouped-log.ts';
 import { LmdbStore } from '../broker/log/lmdb.ts';
-import { reconcile } from '../controller/reconcile.ts';
 import type { ResourceStatus } from '../controller/reconcile.ts';
 import { openYamlFolder } from '../controller/source/yaml.ts';
 import type { EventLog, Match } from '../core/ports/event-log.ts';
 import type { Observer } from '../core/ports/observer.ts';
 import type { Snapshot } from '../core/ports/resource-source.ts';
 import type { Timer } from '../core/ports/time.ts';
-import { compileMatch } from '../core/rules/match.ts';
-import type { Topology } from '../core/topology.ts';
+import type { Tracer } from '../core/ports/tracer.ts';
 import { openHttpDeliverer } from '../dispatcher/deliver/http.ts';
 import { Dispatcher } from '../dispatcher/dispatcher.ts';
 import { openAdmin } from './admin.ts';
@@ -30,8 +28,10 @@ import { watchBusy } from './busy.ts';
 import { closeAll } from './lifecycle.ts';
 import { logObserver } from './log-observer.ts';
 import { composeObservers, openMetrics } from './metrics.ts';
+import { Plan } from './plan.ts';
 import type { Settings } from './settings.ts';
 import { systemClock as clock } from './time.ts';
+import type { Tracing } from './tracing.ts';
 
 /** A quarter of the log for one Broker or Channel: three others can always go on when one has no subscriber. */
 const QUOTA_SHARE = 0.25;
@@ -39,6 +39,8 @@ const QUOTA_SHARE = 0.25;
 const RESERVE_SHARE = 0.05;
 /** After the drain: as long as it takes to close idle connections. */
 const CUT_MS = 500;
+/** For the last spans: a collector that is there takes them in a tenth of it, and for one that is not nobody waits long. */
+const SPANS_CUT_MS = 1_000;
 /** Rows of one egress in memory: as many as it can have slots. */
 const WINDOW_MAX = 256;
 
@@ -77,8 +79,10 @@ async function open(
     stopWatching.abort();
     return Promise.resolve();
   });
-  const plan = new Plan(settings, logger);
+  const plan = new Plan(settings, { logger, clock });
   plan.follow(await nextSnapshot(snapshots));
+  const tracing = await openTraces(settings, { plan, logger, opened });
+  const tracer = tracing && { tracer: tracing.tracer };
 
   const metrics = openMetrics({
     topology: () => plan.topology,
@@ -88,12 +92,13 @@ async function open(
     door: () => door,
     open: () => ({ count: dispatcher.open, bytes: dispatcher.openBytes }),
     slots: () => [...dispatcher.loops()].map(({ id, slots }) => ({ egressId: id, slots })),
+    ...(tracing && { spans: () => tracing.counts }),
   });
   const observer = composeObservers(metrics.observer, logObserver(logger));
   const log = await openLog(settings, observer, plan.match);
   opened.push(() => log.close());
 
-  const dispatcher = openDispatcher(settings, { plan, log, observer, logger, opened });
+  const dispatcher = openDispatcher(settings, { plan, log, observer, ...tracer, logger, opened });
 
   const door = await openIngress({
     host: settings.host,
@@ -101,6 +106,7 @@ async function open(
     topology: () => plan.topology,
     log,
     observer,
+    ...tracer,
     clock,
     logger,
     limits: INGRESS_LIMITS,
@@ -139,11 +145,12 @@ function openDispatcher(
     plan: Plan;
     log: EventLog;
     observer: Observer;
+    tracer?: Tracer;
     logger: Logger;
     opened: (() => Promise<void>)[];
   },
 ): Dispatcher {
-  const { plan, log, observer, logger, opened } = parts;
+  const { plan, log, observer, tracer, logger, opened } = parts;
   const deliverer = openHttpDeliverer({ clock, replyMaxBytes: settings.eventMaxBytes });
   // Attempts had the drain to end; whatever still runs then is offered again after the restart.
   opened.push(() => within(CUT_MS, deliverer.close()));
@@ -152,6 +159,7 @@ function openDispatcher(
     log,
     deliverer,
     observer,
+    ...(tracer && { tracer }),
     clock,
     slotsMax: settings.slotsMax,
     backoffMaxMs: settings.backoffMaxMs,
@@ -169,80 +177,19 @@ function openDispatcher(
   return dispatcher;
 }
 
-/** The Topology in force and what is derived from it. */
-class Plan {
-  readonly #settings: Settings;
-  readonly #logger: Logger;
-  #revision = 0;
-  #topology: Topology = {
-    revision: 0,
-    ingresses: new Map(),
-    egresses: new Map(),
-    services: new Map(),
-  };
-  #match: Match = compileMatch(this.#topology);
-  #snapshot: Snapshot = { resources: [], problems: [] };
-  /** Where the door is, once it is open: a port of 0 becomes a number then. */
-  #baseUrl: string;
-  #statuses: readonly ResourceStatus[] = [];
-  #told = new Set<string>();
-
-  constructor(settings: Settings, logger: Logger) {
-    this.#settings = settings;
-    this.#logger = logger;
-    this.#baseUrl = `http://${settings.host}:${settings.port}`;
-  }
-
-  get topology(): Topology {
-    return this.#topology;
-  }
-
-  get statuses(): readonly ResourceStatus[] {
-    return this.#statuses;
-  }
-
-  get problems(): Snapshot['problems'] {
-    return this.#snapshot.problems;
-  }
-
-  readonly match: Match = (ingressId, event) => this.#match(ingressId, event);
-
-  /** Brokers and Channels have this address in words and dead letters from now on. */
-  servedAt(url: string): void {
-    if (url === this.#baseUrl) return;
-    this.#baseUrl = url;
-    this.follow(this.#snapshot);
-  }
-
-  follow(snapshot: Snapshot): void {
-    const { eventMaxBytes, attributesMaxBytes, deliverTimeoutMs } = this.#settings;
-    this.#snapshot = snapshot;
-    this.#revision += 1;
-    const { topology, statuses } = reconcile(snapshot, {
-      revision: this.#revision,
-      defaults: { eventMaxBytes, attributesMaxBytes, timeoutMs: deliverTimeoutMs },
-      baseUrl: this.#baseUrl,
-    });
-    this.#topology = topology;
-    this.#match = compileMatch(topology);
-    this.#statuses = statuses;
-    this.#tell(snapshot);
-  }
-
-  /** Each problem once, for as long as it lasts. */
-  #tell({ problems }: Snapshot): void {
-    const notReady = this.#statuses.filter(({ isReady }) => !isReady);
-    const lines = [
-      ...problems.map(({ code, where, detail }) => `${code}: ${where}: ${detail}`),
-      ...notReady.map(({ resourceId, reason, message }) => `${resourceId}: ${reason}: ${message}`),
-    ];
-    for (const line of lines) {
-      if (!this.#told.has(line)) {
-        this.#logger.warn({ problem: line }, 'a resource is not as it should be');
-      }
-    }
-    this.#told = new Set(lines);
-  }
+/** `undefined` without a collector; then not a line of OpenTelemetry is loaded. */
+async function openTraces(
+  settings: Settings,
+  parts: { plan: Plan; logger: Logger; opened: (() => Promise<void>)[] },
+): Promise<Tracing | undefined> {
+  const { tracingEndpoint: endpoint, tracingSampling: sampling } = settings;
+  if (endpoint === undefined) return undefined;
+  const { plan, logger, opened } = parts;
+  const { openTracing } = await import('./tracing.ts');
+  const topology = () => plan.topology;
+  const tracing = openTracing({ endpoint, sampling, clock, logger, topology });
+  opened.push(() => within(SPANS_CUT_MS, tracing.close()));
+  return tracing;
 }
 
 async function openLog(settings: Settings, observer: Observer, match: Match): Promise<EventLog> {

@@ -10,7 +10,7 @@ export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', '
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export interface SettingRow {
-  readonly kind: 'folder' | 'host' | 'level' | NumberKind;
+  readonly kind: 'folder' | 'host' | 'level' | 'url' | NumberKind;
   /** As a user would write it; `undefined`: `defaultText` says what happens then. */
   readonly default?: string;
   readonly defaultText?: string;
@@ -20,7 +20,7 @@ export interface SettingRow {
   readonly help: string;
 }
 
-export type NumberKind = 'port' | 'count' | 'size' | 'duration';
+export type NumberKind = 'port' | 'count' | 'size' | 'duration' | 'share';
 
 /** The longest delay a Node timer can hold is 2^31 - 1 ms, 24.8 days; a longer one would fire at once. */
 const TIMER_MAX = 'P24D';
@@ -163,6 +163,18 @@ export const SETTINGS = {
     max: TIMER_MAX,
     help: 'Time for which the waiting events of a deleted Trigger or Subscription are kept: created again under the same identity within it, it goes on where it was.',
   },
+  tracingEndpoint: {
+    kind: 'url',
+    defaultText: 'none: no spans are recorded',
+    help: 'Where spans go: the traces address of an OpenTelemetry collector, OTLP over HTTP with JSON, such as http://localhost:4318/v1/traces; without a path, that one is meant. See docs/tracing.md.',
+  },
+  tracingSampling: {
+    kind: 'share',
+    default: '1',
+    min: '0',
+    max: '1',
+    help: 'Share of the traces that begin here which are recorded: 1 is all, 0 none. A trace that an event brings along is recorded if its producer records it, whatever the share. Has no effect without tracingEndpoint.',
+  },
 } as const satisfies Record<string, SettingRow>;
 
 export type SettingName = keyof typeof SETTINGS;
@@ -199,6 +211,10 @@ export function rangeOf(name: SettingName): string {
       return `a whole number from ${min} to ${max}`;
     case 'size':
       return `bytes, or a number with Ki, Mi or Gi, from ${min} to ${max}`;
+    case 'url':
+      return 'an http or https URL';
+    case 'share':
+      return `a number from ${min} to ${max}`;
     case 'duration':
       return `an ISO 8601 duration such as PT30S from ${min} to ${max}`;
   }

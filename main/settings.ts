@@ -50,6 +50,10 @@ export interface Settings {
   readonly parkedBytesMax: number;
   readonly parkedAgeMs: number;
   readonly goneAfterMs: number;
+  /** Absent: no spans are recorded. */
+  readonly tracingEndpoint?: string;
+  /** From 0 to 1. */
+  readonly tracingSampling: number;
 }
 
 export interface SettingSources {
@@ -199,6 +203,7 @@ function settingsOf(values: Values): Settings {
   const number = (name: SettingName) => numberOf(name, values);
   const folder = (name: SettingName) => folderOf(name, values);
   const resources = folder('resources');
+  const tracingEndpoint = urlOf('tracingEndpoint', values);
   return {
     resources: resources ?? join(packageFolder(), 'config/samples/quickstart'),
     hasSampleFunctions: resources === undefined,
@@ -222,6 +227,8 @@ function settingsOf(values: Values): Settings {
     parkedBytesMax: number('parkedBytesMax'),
     parkedAgeMs: number('parkedAge'),
     goneAfterMs: number('goneAfter'),
+    ...(tracingEndpoint !== undefined && { tracingEndpoint }),
+    tracingSampling: number('tracingSampling'),
   };
 }
 
@@ -236,6 +243,16 @@ function textOf(name: SettingName, values: Values): string {
   const { text, from } = values.get(name) ?? missing(name);
   if (!/^\S+$/.test(text)) throw invalid(from, 'must not be empty or contain spaces');
   return text;
+}
+
+function urlOf(name: SettingName, values: Values): string | undefined {
+  const value = values.get(name);
+  if (value === undefined) return undefined;
+  const url = URL.parse(value.text);
+  if (url?.protocol !== 'http:' && url?.protocol !== 'https:') {
+    throw invalid(`${value.from} ${value.text}`, `must be ${rangeOf(name)}`);
+  }
+  return url.href;
 }
 
 function levelOf(name: SettingName, values: Values): LogLevel {
@@ -265,6 +282,8 @@ function parseNumber(kind: NumberKind, text: string): number | undefined {
       return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
     case 'size':
       return parseSizeBytes(text);
+    case 'share':
+      return /^\d{1,15}(\.\d{1,15})?$/.test(text) ? Number(text) : undefined;
     case 'duration':
       return parseDurationMs(text);
   }
@@ -326,7 +345,7 @@ function missing(name: SettingName): never {
 }
 
 function assertNumberKind(kind: SettingRow['kind']): asserts kind is NumberKind {
-  if (kind === 'folder' || kind === 'host' || kind === 'level') {
+  if (kind === 'folder' || kind === 'host' || kind === 'level' || kind === 'url') {
     throw new Error(`a ${kind} is not a number`);
   }
 }

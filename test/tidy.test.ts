@@ -36,6 +36,10 @@ const everything = [...product, ...bench, ...tests];
 
 /** Who may name which package. */
 const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
+  '@opentelemetry/api': ['main/tracing.ts'],
+  '@opentelemetry/exporter-trace-otlp-http': ['main/tracing-export.ts'],
+  '@opentelemetry/resources': ['main/tracing.ts'],
+  '@opentelemetry/sdk-trace-base': ['main/tracing.ts', 'main/tracing-export.ts'],
   ajv: ['controller/source/'],
   cloudevents: ['main/sample-functions.ts'],
   commander: ['main/knear.ts'],
@@ -47,7 +51,7 @@ const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
   'prom-client': ['main/prometheus.ts'],
   tinyduration: ['controller/delivery.ts', 'main/settings.ts'],
   undici: ['dispatcher/deliver/'],
-  yaml: ['controller/source/', 'main/settings.ts'],
+  yaml: ['controller/source/', 'main/get.ts', 'main/settings.ts'],
 };
 
 const ENTRIES = [

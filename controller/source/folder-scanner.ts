@@ -10,6 +10,8 @@
  * Y4 Of two documents with one identity the first counts, by file path and then by position.
  * Y5 Bounded: file size, number of files, number of documents. Past a bound, Y1.
  *
+ * Whether a version may follow on the one that is running is decided in `versions.ts`.
+ *
  * Names that begin with a dot are skipped (editors' temporary files, version control, the inner folders of mounted
  * ConfigMaps), and symbolic links are followed to files, not to folders.
  */
@@ -18,9 +20,9 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ResourceProblem, Snapshot } from '../../core/ports/resource-source.ts';
 import type { Clock } from '../../core/ports/time.ts';
-import type { Resource } from '../../core/resources.ts';
 import { readManifests, type ManifestDocument } from './manifest.ts';
 import type { Schemas } from './schemas.ts';
+import { succeed, type Version } from './versions.ts';
 
 /** Y3: no editor takes a second between removing the old file and putting the new one. */
 export const GRACE_MS = 1_000;
@@ -33,6 +35,8 @@ const DOCUMENTS_MAX = 20_000;
 
 export interface ScannerOptions {
   readonly folder: string;
+  /** The only file of the folder to look at, whatever its name; absent: all that have the names of YAML and JSON. */
+  readonly file?: string;
   readonly clock: Clock;
   readonly schemas: Schemas;
 }
@@ -48,6 +52,8 @@ interface HeldFile {
 
 interface HeldDocument extends ManifestDocument {
   readonly id: string;
+  /** It is of an older version of its file, which cannot be looked up any more. */
+  readonly isOld?: boolean;
   /** Y3: since when it is not in the file any more, on the monotonic clock. */
   readonly missingSinceMs?: number;
 }
@@ -68,13 +74,15 @@ type Finding =
 /** Knows every file as it was read last, and the resources that are running. */
 export class FolderScanner {
   readonly #folder: string;
+  readonly #file: string | undefined;
   readonly #clock: Clock;
   readonly #schemas: Schemas;
   readonly #files = new Map<string, HeldFile>();
-  #running: ReadonlyMap<string, Resource> = new Map();
+  #running: ReadonlyMap<string, Version> = new Map();
 
-  constructor({ folder, clock, schemas }: ScannerOptions) {
+  constructor({ folder, file, clock, schemas }: ScannerOptions) {
     this.#folder = folder;
+    this.#file = file;
     this.#clock = clock;
     this.#schemas = schemas;
   }
@@ -88,7 +96,7 @@ export class FolderScanner {
     const nowMs = this.#clock.monotonicMs();
     let names: string[];
     try {
-      names = await listFiles(this.#folder);
+      names = this.#file === undefined ? await listFiles(this.#folder) : [this.#file];
     } catch (cause) {
       return this.#snapshot([unreadable(this.#folder, causeOf(cause))]); // Y1
     }
@@ -140,14 +148,18 @@ export class FolderScanner {
         problems.push(duplicate(document, first)); // Y4
       }
     }
-    const running = new Map<string, Resource>();
+    const running = new Map<string, Version>();
     // In the order of the files, so that a pause in which something is missing changes nothing.
     for (const { id } of documents) {
-      const resource = chosen.get(id)?.resource ?? this.#running.get(id); // Y2
-      if (resource !== undefined) running.set(id, resource);
+      const document = chosen.get(id);
+      if (document === undefined || running.has(id)) continue;
+      const { version, refused } = succeed(this.#running.get(id), document); // Y2
+      if (version !== undefined) running.set(id, version);
+      if (document.isOld !== true)
+        problems.push(...refused.map((each) => invalid({ id, ...each })));
     }
     this.#running = running;
-    return { resources: [...running.values()], problems };
+    return { resources: [...running.values()].map(({ resource }) => resource), problems };
   }
 }
 
@@ -218,8 +230,15 @@ function update(held: HeldFile, finding: Finding, nowMs: number): HeldFile {
 }
 
 /** As it was, without what was said about a version that cannot be looked up any more. */
-function kept({ id, where, resource }: HeldDocument): HeldDocument {
-  return { id, where, problems: [], ...(resource && { resource }) };
+function kept({ id, where, resource, fixed }: HeldDocument): HeldDocument {
+  return {
+    id,
+    where,
+    problems: [],
+    isOld: true,
+    ...(resource && { resource }),
+    ...(fixed && { fixed }),
+  };
 }
 
 function missing(document: HeldDocument, nowMs: number): HeldDocument {
@@ -245,6 +264,11 @@ function stampOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
 
 function duplicate({ id, where }: HeldDocument, first: HeldDocument): ResourceProblem {
   const detail = `already defined at ${first.where}; this document is ignored`;
+  return invalid({ id, where, detail });
+}
+
+function invalid(fault: { id: string; where: string; detail: string }): ResourceProblem {
+  const { id, where, detail } = fault;
   return { code: 'KNEAR_MANIFEST_INVALID', where, resourceId: id, detail };
 }
 

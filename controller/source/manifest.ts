@@ -2,7 +2,6 @@
  * From the text of one file to resources: parsed, validated, and every fault told with file, line and path. Knows
  * nothing about folders and time; `yaml.ts` decides what a bad document means for what is running.
  */
-import type { ErrorObject } from 'ajv';
 import {
   isAlias,
   isMap,
@@ -16,7 +15,10 @@ import {
 import type { ResourceProblem } from '../../core/ports/resource-source.ts';
 import { resourceId, type Resource } from '../../core/resources.ts';
 import { suggestion } from '../suggest.ts';
-import { isEmpty, ruleFaults, type Fault, type Manifest, type Path } from './rules.ts';
+import { written, type Fault, type Path } from './faults.ts';
+import { fixedFields, type FixedField } from './fixed-fields.ts';
+import { isNothing, ruleFaults, type Manifest } from './rules.ts';
+import { schemaFaults } from './schema-faults.ts';
 import type { KindSchema, Schemas } from './schemas.ts';
 
 export type ManifestFile =
@@ -31,10 +33,15 @@ export interface ManifestDocument {
   readonly id?: string;
   /** Absent: it is not valid, and `problems` say why. */
   readonly resource?: Resource;
+  /** What of the resource cannot change while it exists. */
+  readonly fixed?: readonly FixedField[];
   readonly problems: readonly ResourceProblem[];
 }
 
-/** The groups of which we know all kinds; kinds of other groups are other people's and ignored. */
+/**
+ * The groups of which we know all kinds; kinds of other groups are other people's and ignored. So is `EventType`, which
+ * only describes: anything else that is not served would be missed.
+ */
 const OWN_GROUPS = new Set([
   'eventing.knative.dev',
   'messaging.knative.dev',
@@ -44,9 +51,6 @@ const OWN_GROUPS = new Set([
 
 /** Faults told of one document: enough to mend it in one go, few enough to read. */
 const FAULTS_MAX = 10;
-
-/** Characters of a wrong value that are quoted. */
-const QUOTE_MAX = 80;
 
 /** Resources nest some ten levels, their schemas thirty; validators and filters go down by recursion. */
 const DEPTH_MAX = 100;
@@ -120,7 +124,7 @@ function readValue(value: unknown, place: Place, schemas: Schemas): ManifestDocu
   const [version, group = ''] = apiVersion.split('/').reverse();
   const schema = schemas.get(`${group}/${kind}`);
   if (schema === undefined) {
-    if (!OWN_GROUPS.has(group)) return [];
+    if (!OWN_GROUPS.has(group) || kind === 'EventType') return [];
     const known = [...schemas.values()].filter((each) => each.group === group);
     const hint = suggestion(
       kind,
@@ -156,7 +160,13 @@ function readResource(value: Record<string, unknown>, reading: Reading): Manifes
   const isFormed = reading.faults.length === 0;
   const faults = isFormed ? ruleFaults(toManifest(value, reading)) : reading.faults;
   if (faults.length === 0) {
-    return { where, id, resource: toResource(toManifest(value, reading), where), problems: [] };
+    const manifest = toManifest(value, reading);
+    const fixed = fixedFields(manifest).map(({ path, value: fixedValue }) => ({
+      name: written(path),
+      where: whereIs(place, [...place.path, ...path]),
+      value: fixedValue,
+    }));
+    return { where, id, resource: toResource(manifest, where), fixed, problems: [] };
   }
   const problems = faults.slice(0, FAULTS_MAX).map(({ path, detail }) => ({
     code: 'KNEAR_MANIFEST_INVALID' as const,
@@ -179,7 +189,7 @@ function toManifest(value: Record<string, unknown>, { name, namespace }: Reading
   // The schema of this kind has just accepted it, and the types say no more than the schemas do.
   const manifest = value as unknown as Partial<Manifest> &
     Pick<Manifest, 'apiVersion' | 'kind' | 'metadata'>;
-  const { uid, generation, labels, annotations } = manifest.metadata as Partial<
+  const { uid, generation, labels, annotations, ownerReferences } = manifest.metadata as Partial<
     Manifest['metadata']
   >;
   return {
@@ -191,77 +201,40 @@ function toManifest(value: Record<string, unknown>, { name, namespace }: Reading
       ...(generation !== undefined && { generation }),
       labels: labels ?? {},
       annotations: annotations ?? {},
+      ...(ownerReferences !== undefined && { ownerReferences }),
     },
     spec: manifest.spec ?? {},
   };
 }
 
-/** The two fields with another form in the file than in `Resource`, and an empty `reply`, which is none. */
+/** The fields with another form in the file than in `Resource`, and an empty `reply`, which is none. */
 function toResource({ kind, apiVersion, metadata, ...rest }: Manifest, where: string): Resource {
   const { brokerRef, reply, ...spec } = rest.spec;
-  const { endpoints = [], ports = [] } = rest;
+  const { endpoints = [], ports = [], data = {} } = rest;
   const parsed = {
     ...spec,
     ...(brokerRef && { broker: brokerRef.name }),
-    ...(reply && !isEmpty(reply) && { reply }),
+    ...(reply && !isNothing(reply) && { reply }),
     ...(kind === 'EndpointSlice' && { endpoints, ports }),
+    ...(kind === 'ConfigMap' && { data }),
+    ...(kind === 'Secret' && { data: { ...withoutLineEnds(data), ...encoded(rest.stringData) } }),
   };
   // The schema and the rules of this kind have accepted it: what `Resource` requires of the spec is there.
   return { kind, apiVersion, metadata, spec: parsed, where } as Resource;
 }
 
-function schemaFaults({ validator }: KindSchema, value: unknown): Fault[] {
-  const validate = validator();
-  return validate(value) ? [] : (validate.errors ?? []).map(explain);
+type Texts = Readonly<Record<string, string>>;
+
+function withoutLineEnds(base64: Texts): Texts {
+  return mapValues(base64, (text) => text.replaceAll(/[\r\n]/g, ''));
 }
 
-/** One error of ajv in the words of the person who wrote the file. */
-function explain(error: ErrorObject): Fault {
-  const path = error.instancePath.split('/').slice(1).map(unescape);
-  const params: Record<string, unknown> = error.params;
-  const text = JSON.stringify(error.data).slice(0, QUOTE_MAX);
-  switch (error.keyword) {
-    case 'additionalProperties': {
-      const name = String(params['additionalProperty']);
-      const known = Object.keys((error.parentSchema?.['properties'] ?? {}) as object);
-      return { path: [...path, name], detail: `unknown field${suggestion(name, known)}` };
-    }
-    case 'required':
-      return { path, detail: `${String(params['missingProperty'])} is missing` };
-    case 'type': {
-      const isUnquoted = params['type'] === 'string' && typeof error.data !== 'object';
-      const hint = isUnquoted ? ' (put it in quotes)' : '';
-      return { path, detail: `must be of type ${String(params['type'])}, ${text} is not${hint}` };
-    }
-    case 'enum': {
-      const allowed = (params['allowedValues'] as unknown[]).map(String);
-      const hint = suggestion(String(error.data), allowed);
-      return { path, detail: `${text} is not one of ${allowed.join(', ')}${hint}` };
-    }
-    case 'pattern':
-      return {
-        path,
-        detail: `${text} does not fit: ${String(error.parentSchema?.['description'])}`,
-      };
-    case 'minLength':
-      return { path, detail: 'must not be empty' };
-    default:
-      return { path, detail: error.message ?? error.keyword };
-  }
+function encoded(texts: Texts = {}): Texts {
+  return mapValues(texts, (text) => Buffer.from(text).toString('base64'));
 }
 
-/** JSON Pointer, section 4; a part in digits is an index where it leads into a list. */
-function unescape(part: string): string | number {
-  const name = part.replaceAll('~1', '/').replaceAll('~0', '~');
-  return /^\d+$/.test(name) ? Number(name) : name;
-}
-
-/** `spec.filters[0].exact.type`. */
-function written(path: Path): string {
-  return path.reduce<string>((text, part) => {
-    if (typeof part === 'number') return `${text}[${String(part)}]`;
-    return text === '' ? part : `${text}.${part}`;
-  }, '');
+function mapValues(texts: Texts, change: (text: string) => string): Texts {
+  return Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, change(text)]));
 }
 
 /** `file:line` of what the path leads to, or of the nearest thing above it that exists. */

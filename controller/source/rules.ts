@@ -3,6 +3,7 @@
  * knear does not do yet (a field that would be ignored in silence is an error instead). Each is a sentence with a path.
  */
 import type {
+  ChannelTemplate,
   DeliverySpec,
   Destination,
   KReference,
@@ -12,15 +13,12 @@ import type {
   SubscriptionsFilter,
   EndpointSlice,
 } from '../../core/resources.ts';
+import { cesqlFault } from '../../core/rules/filters/cesql/fault.ts';
 import { annotationFaults } from '../annotations.ts';
-import { durationMs } from '../delivery.ts';
-
-export type Path = readonly (string | number)[];
-
-export interface Fault {
-  readonly path: Path;
-  readonly detail: string;
-}
+import { suggestion } from '../suggest.ts';
+import { knativeAnnotationFaults } from './annotation-rules.ts';
+import { deliveryFaults, destinationFaults, otherNamespaceFaults } from './destination-rules.ts';
+import { fault, ofEach, under, type Fault } from './faults.ts';
 
 /** A document that its kind's schema accepted; the spec has the fields of all kinds. */
 export interface Manifest {
@@ -30,6 +28,8 @@ export interface Manifest {
   readonly spec: ManifestSpec;
   readonly endpoints?: EndpointSlice['spec']['endpoints'];
   readonly ports?: EndpointSlice['spec']['ports'];
+  readonly data?: Readonly<Record<string, string>>;
+  readonly stringData?: Readonly<Record<string, string>>;
 }
 
 export interface ManifestSpec extends Pick<Service['spec'], 'type' | 'externalName' | 'ports'> {
@@ -39,56 +39,138 @@ export interface ManifestSpec extends Pick<Service['spec'], 'type' | 'externalNa
   readonly filter?: { readonly attributes?: Readonly<Record<string, string>> };
   readonly filters?: readonly SubscriptionsFilter[];
   readonly channel?: KReference;
-  readonly subscriber?: FullDestination;
-  readonly reply?: FullDestination;
+  readonly subscriber?: Destination;
+  readonly reply?: Destination;
   readonly delivery?: DeliverySpec;
+  readonly subscribers?: readonly unknown[];
+  readonly channelTemplate?: Omit<ChannelTemplate, 'spec'> & {
+    readonly spec?: { readonly delivery?: DeliverySpec };
+  };
+  readonly steps?: readonly Step[];
+  readonly branches?: readonly Branch[];
 }
 
-interface FullDestination extends Destination {
-  readonly CACerts?: string;
-  readonly audience?: string;
-}
+type Step = Destination & { readonly delivery?: DeliverySpec };
+type Branch = Pick<ManifestSpec, 'subscriber' | 'reply' | 'delivery'> & {
+  readonly filter?: Destination;
+};
 
 /** Source: Knative Eventing, the `Validate` functions of its v1 types. */
 export function ruleFaults(manifest: Manifest): Fault[] {
-  const { metadata, spec } = manifest;
+  const { kind, metadata, spec } = manifest;
+  const annotations = annotationFaults(manifest).map(([key, detail]) => fault(detail, key));
+  const reply = kind === 'Subscription' && isNothing(spec.reply) ? undefined : spec.reply;
   return [
-    ...under(['metadata', 'annotations'], annotationFaults(manifest).map(toFault)),
+    ...under(['metadata', 'annotations'], [...annotations, ...knativeAnnotationFaults(manifest)]),
     ...under(
       ['spec'],
       [
-        ...kindFaults(manifest),
+        ...(KIND_RULES[kind]?.(manifest) ?? []),
         ...under(['filter', 'attributes'], nameFaults(spec.filter?.attributes)),
         ...under(['filters'], (spec.filters ?? []).flatMap(filterFaultsAt)),
         ...under(['subscriber'], destinationFaults(spec.subscriber)),
-        ...under(['reply'], isEmpty(spec.reply) ? [] : destinationFaults(spec.reply)),
+        ...under(['reply'], destinationFaults(reply)),
         ...under(['brokerRef'], otherNamespaceFaults(spec.brokerRef, metadata.namespace)),
         ...under(['channel'], otherNamespaceFaults(spec.channel, metadata.namespace)),
         ...under(['delivery'], deliveryFaults(spec.delivery)),
+        ...under(['channelTemplate'], templateFaults(spec.channelTemplate)),
+        ...under(['steps'], ofEach(spec.steps, stepFaults)),
+        ...under(['branches'], ofEach(spec.branches, branchFaults)),
       ],
+    ),
+    ...(kind === 'Secret' ? under(['data'], secretFaults(manifest.data)) : []),
+  ];
+}
+
+/** Whether a Destination is written and has nothing in it: Knative takes an empty `reply` of a Subscription for none. */
+export function isNothing(destination: Destination | undefined): boolean {
+  return destination !== undefined && Object.keys(destination).length === 0;
+}
+
+/** The rules of one kind alone, about its spec. */
+const KIND_RULES: Partial<Record<Manifest['kind'], (manifest: Manifest) => Fault[]>> = {
+  Trigger: brokerFaults,
+  Channel: genericChannelFaults,
+  Service: ({ spec: { type, externalName } }) =>
+    type === 'ExternalName' && !externalName
+      ? [fault('externalName is needed for the type ExternalName')]
+      : [],
+};
+
+const BROKER_VERSION = 'eventing.knative.dev/v1';
+
+function brokerFaults({ spec: { broker, brokerRef } }: Manifest): Fault[] {
+  if ((broker === undefined) === (brokerRef === undefined)) {
+    return [fault('exactly one of broker and brokerRef is needed')];
+  }
+  const { kind = 'Broker', apiVersion = BROKER_VERSION } = brokerRef ?? {};
+  return under(
+    ['brokerRef'],
+    [
+      ...(kind === 'Broker' ? [] : [fault('must be Broker', 'kind')]),
+      ...(apiVersion === BROKER_VERSION ? [] : [fault(`must be ${BROKER_VERSION}`, 'apiVersion')]),
+    ],
+  );
+}
+
+/** Of all kinds, the webhook asks only the generic Channel to have its dead letter sink in its own namespace. */
+function genericChannelFaults({ metadata, spec }: Manifest): Fault[] {
+  const { ref, uri } = spec.delivery?.deadLetterSink ?? {};
+  const hasSubscribers = spec.subscribers !== undefined && spec.subscribers.length > 0;
+  return [
+    ...(hasSubscribers ? [fault('not of a Channel: write Subscriptions', 'subscribers')] : []),
+    ...under(
+      ['delivery', 'deadLetterSink', 'ref'],
+      uri === undefined ? otherNamespaceFaults(ref, metadata.namespace) : [],
     ),
   ];
 }
 
-/** Whether a Destination says nothing: Knative takes an empty `reply` for none. */
-export function isEmpty(destination: Destination | undefined): boolean {
-  return destination?.ref === undefined && destination?.uri === undefined;
+/** The channels that can stand behind others, and the version each is of. */
+const CHANNEL_VERSIONS: ReadonlyMap<string, string> = new Map([
+  ['KnearChannel', 'messaging.knear.dev/v1'],
+  ['InMemoryChannel', 'messaging.knative.dev/v1'],
+  ['Channel', 'messaging.knative.dev/v1'],
+]);
+
+/** Knative takes any kind and finds out when it creates the channel; there is nothing here that would find out. */
+function templateFaults(template: ManifestSpec['channelTemplate']): Fault[] {
+  if (template === undefined) return [];
+  const { kind, apiVersion, spec } = template;
+  const kinds = [...CHANNEL_VERSIONS.keys()];
+  const wanted = CHANNEL_VERSIONS.get(kind);
+  if (wanted === undefined) {
+    const hint = suggestion(kind, kinds);
+    return [fault(`${kind} is not served, only ${kinds.join(', ')} are${hint}`, 'kind')];
+  }
+  return [
+    ...(apiVersion === wanted ? [] : [fault(`must be ${wanted} for ${kind}`, 'apiVersion')]),
+    ...under(['spec', 'delivery'], deliveryFaults(spec?.delivery)),
+  ];
 }
 
-function kindFaults({ kind, spec }: Manifest): Fault[] {
-  if (kind === 'Trigger' && (spec.broker === undefined) === (spec.brokerRef === undefined)) {
-    return [fault('exactly one of broker and brokerRef is needed')];
-  }
-  if (kind === 'Trigger' && spec.brokerRef !== undefined && spec.brokerRef.kind !== 'Broker') {
-    return [fault('must be Broker', 'brokerRef', 'kind')];
-  }
-  if (kind === 'Subscription' && spec.subscriber === undefined && isEmpty(spec.reply)) {
-    return [fault('at least one of subscriber and reply is needed')];
-  }
-  if (kind === 'Service' && spec.type === 'ExternalName' && !spec.externalName) {
-    return [fault('externalName is needed for the type ExternalName')];
-  }
-  return [];
+/** Nothing of a Secret is quoted. Source: Kubernetes API, v1 Secret; Go's decoder passes over ends of lines. */
+function secretFaults(data: Readonly<Record<string, string>> = {}): Fault[] {
+  return Object.entries(data)
+    .filter(([, text]) => !isBase64(text.replaceAll(/[\r\n]/g, '')))
+    .map(([name]) => fault('not Base64: plain texts belong into stringData', name));
+}
+
+function isBase64(text: string): boolean {
+  return text.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(text);
+}
+
+function stepFaults(step: Step): Fault[] {
+  return [...destinationFaults(step), ...under(['delivery'], deliveryFaults(step.delivery))];
+}
+
+function branchFaults({ filter, subscriber, reply, delivery }: Branch): Fault[] {
+  return [
+    ...under(['filter'], destinationFaults(filter)),
+    ...under(['subscriber'], destinationFaults(subscriber)),
+    ...under(['reply'], destinationFaults(reply)),
+    ...under(['delivery'], deliveryFaults(delivery)),
+  ];
 }
 
 function filterFaultsAt(filter: SubscriptionsFilter, index: number): Fault[] {
@@ -109,8 +191,17 @@ function filterFaults(filter: SubscriptionsFilter): Fault[] {
     ...under(['all'], (filter.all ?? []).flatMap(filterFaultsAt)),
     ...under(['any'], (filter.any ?? []).flatMap(filterFaultsAt)),
     ...under(['not'], filter.not ? filterFaults(filter.not) : []),
-    ...(filter.cesql ? [fault('CESQL is not supported yet; use the other dialects', 'cesql')] : []),
+    ...under(['cesql'], expressionFaults(filter.cesql)),
   ];
+}
+
+/** An expression that can be read but never be true or false is a mistake, too, though Knative takes it. */
+function expressionFaults(expression = ''): Fault[] {
+  const found = expression === '' ? undefined : cesqlFault(expression);
+  if (found === undefined) return [];
+  const { position, problem, misspelt } = found;
+  const guess = misspelt === undefined ? '' : suggestion(misspelt.word, misspelt.known);
+  return [fault(`character ${position}: ${problem}${guess}`)];
 }
 
 /** An empty `not` counts as a dialect; an empty map, list or text does not (a text has a key for each letter). */
@@ -125,65 +216,4 @@ function nameFaults(values: Readonly<Record<string, string>> = {}): Fault[] {
     .map((name) =>
       fault('not an attribute name: lower-case letters and digits only, a letter first', name),
     );
-}
-
-function destinationFaults(destination: FullDestination | undefined): Fault[] {
-  if (destination === undefined) return [];
-  const { ref, uri, CACerts, audience } = destination;
-  return [
-    ...(isEmpty(destination) ? [fault('one of ref and uri is needed')] : []),
-    ...(ref !== undefined && uri !== undefined && !isRelative(uri)
-      ? [fault('must be relative next to ref', 'uri')]
-      : []),
-    ...(ref === undefined && uri !== undefined && !isAbsolute(uri)
-      ? [fault('needs a scheme and a host, as in http://host/path, when there is no ref', 'uri')]
-      : []),
-    ...(CACerts !== undefined ? [fault('is not supported yet', 'CACerts')] : []),
-    ...(audience !== undefined ? [fault('is not supported yet', 'audience')] : []),
-  ];
-}
-
-function isRelative(uri: string): boolean {
-  // The second test finds `//host/path` in all its spellings.
-  const base = 'http://relative.invalid';
-  return !/^[a-z][-a-z0-9+.]*:/i.test(uri) && URL.parse(uri, base)?.origin === base;
-}
-
-/** Any scheme will do: `bad://uri` is loaded, and fails when it is delivered to (Knative's tests want that). */
-function isAbsolute(uri: string): boolean {
-  return /^[a-z][-a-z0-9+.]*:\/\/[^/?#]/i.test(uri) && URL.canParse(uri);
-}
-
-/** Knative's flag `cross-namespace-event-links`, off by default. */
-function otherNamespaceFaults(ref: KReference | undefined, own: string): Fault[] {
-  return ref?.namespace === undefined || ref.namespace === own
-    ? []
-    : [fault(`must be ${own}, the namespace of the resource itself, or absent`, 'namespace')];
-}
-
-function deliveryFaults(delivery: DeliverySpec | undefined): Fault[] {
-  if (delivery === undefined) return [];
-  const { backoffDelay, timeout, retryAfterMax } = delivery;
-  const durations = { backoffDelay, timeout, retryAfterMax };
-  return [
-    ...under(['deadLetterSink'], destinationFaults(delivery.deadLetterSink)),
-    ...Object.entries(durations)
-      .filter(([, text]) => text !== undefined && durationMs(text) === undefined)
-      .map(([field]) => fault('not an ISO 8601 duration such as PT0.2S', field)),
-    ...(timeout !== undefined && durationMs(timeout) === 0
-      ? [fault('must be above zero', 'timeout')]
-      : []),
-  ];
-}
-
-function fault(detail: string, ...path: Path): Fault {
-  return { path, detail };
-}
-
-function toFault([key, detail]: readonly [string, string]): Fault {
-  return { path: [key], detail };
-}
-
-function under(path: Path, faults: readonly Fault[]): Fault[] {
-  return faults.map((inner) => ({ path: [...path, ...inner.path], detail: inner.detail }));
 }

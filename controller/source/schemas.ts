@@ -1,7 +1,7 @@
 /**
  * What a resource may look like: one validator a kind. For Knative's kinds and ours it comes from the
  * CustomResourceDefinitions in config/crds, so that the files users install and the rules we apply are one thing; for
- * the two kinds of Kubernetes that we read it is built in and says only what we need.
+ * the kinds of Kubernetes that we read it is built in and says only what we need.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { findPackageJSON } from 'node:module';
@@ -20,7 +20,7 @@ export interface KindSchema {
 export type Schemas = ReadonlyMap<string, KindSchema>;
 
 interface Schema {
-  type?: string;
+  type?: string | string[];
   properties?: Record<string, Schema>;
   items?: Schema;
   additionalProperties?: boolean | Schema;
@@ -51,11 +51,15 @@ export async function loadSchemas(): Promise<Schemas> {
     // ajv keeps what it compiled, by the schema object.
     schemas.set(`${group}/${kind}`, { group, kind, validator: () => ajv.compile(schema) });
   };
-  for (const { spec } of await readDefinitions()) {
+  const definitions = await readDefinitions();
+  const templateSpec = templateSpecOf(definitions);
+  for (const { spec } of definitions) {
     for (const { schema } of spec.versions) {
-      add(spec.group, spec.names.kind, strictly(schema.openAPIV3Schema));
+      add(spec.group, spec.names.kind, strictly(schema.openAPIV3Schema, templateSpec));
     }
   }
+  add('', 'ConfigMap', CONFIG_MAP);
+  add('', 'Secret', SECRET);
   add('', 'Service', SERVICE);
   add('discovery.k8s.io', 'EndpointSlice', ENDPOINT_SLICE);
   return schemas;
@@ -71,35 +75,46 @@ async function readDefinitions(): Promise<Definition[]> {
   );
 }
 
+/** What `channelTemplate.spec` may have: that of our channel, without what only a controller writes. */
+function templateSpecOf(definitions: readonly Definition[]): Schema {
+  const { spec } = definitions.find((each) => each.spec.names.kind === 'KnearChannel') ?? {};
+  const channel = spec?.versions[0]?.schema.openAPIV3Schema.properties?.['spec']?.properties ?? {};
+  return closed(object({ delivery: channel['delivery'] ?? OPEN }));
+}
+
 /**
- * A CRD's schema made strict, as Knative's webhook is. Kubernetes itself drops unknown fields in silence, and a
- * structural schema can neither describe `metadata` nor nest filters to any depth; all three are added here.
+ * A CRD's schema made strict, as Knative's webhook is: Kubernetes itself drops unknown fields in silence. A structural
+ * schema cannot describe `metadata`, nor nest filters to any depth; both are added here. What only a cluster writes is
+ * not looked at: a newer Knative may write more there than we know.
  */
-function strictly(crd: Schema): Schema {
+function strictly(crd: Schema, templateSpec: Schema): Schema {
   const schema = closed(crd);
-  schema.properties = { ...schema.properties, metadata: closed(METADATA) };
+  const spec = schema.properties?.['spec']?.properties ?? {};
+  schema.properties = { ...schema.properties, metadata: closed(METADATA), status: OPEN };
   schema['required'] = [...new Set(['metadata', ...asStrings(schema['required'])])];
-  const filter = schema.properties['spec']?.properties?.['filters']?.items?.properties;
+  if (spec['subscribers'] !== undefined) spec['subscribers'] = list(OPEN);
+  if (spec['channelTemplate']?.properties)
+    spec['channelTemplate'].properties['spec'] = templateSpec;
+  const filter = spec['filters']?.items?.properties;
   if (filter !== undefined) {
     const nested = { $ref: '#/properties/spec/properties/filters/items' };
-    filter['all'] = { type: 'array', items: nested };
-    filter['any'] = { type: 'array', items: nested };
+    filter['all'] = list(nested);
+    filter['any'] = list(nested);
     filter['not'] = nested;
   }
   return schema;
 }
 
-/** A copy in which every object that lists its fields has no others. */
+/**
+ * A copy in which every object that lists its fields has no others. `x-kubernetes-preserve-unknown-fields` beside a list
+ * of fields is for those that a newer Knative adds; a person who writes one has mistyped an older one.
+ */
 function closed(schema: Schema): Schema {
   const { properties, items, ...rest } = schema;
-  const isOpen = schema['x-kubernetes-preserve-unknown-fields'] === true;
   return {
     ...rest,
     ...(items && { items: closed(items) }),
-    ...(properties && {
-      properties: mapValues(properties, closed),
-      ...(!isOpen && { additionalProperties: false }),
-    }),
+    ...(properties && { properties: mapValues(properties, closed), additionalProperties: false }),
   };
 }
 
@@ -114,7 +129,10 @@ function asStrings(value: unknown): string[] {
 const TEXT: Schema = { type: 'string' };
 const FLAG: Schema = { type: 'boolean' };
 const PORT: Schema = { type: 'integer', minimum: 1, maximum: 65_535 };
+const PORT_OR_NAME: Schema = { ...PORT, type: ['integer', 'string'] };
 const TEXTS: Schema = { type: 'object', additionalProperties: TEXT };
+/** Whatever it has in it. */
+const OPEN: Schema = { type: 'object' };
 
 function list(items: Schema): Schema {
   return { type: 'array', items };
@@ -141,7 +159,20 @@ const NAMESPACE: Schema = {
 /** What the API server adds to `metadata`; such files are copied from `kubectl get -o yaml`. */
 const SERVER_FIELDS =
   'generateName selfLink resourceVersion creationTimestamp deletionTimestamp deletionGracePeriodSeconds ' +
-  'ownerReferences finalizers managedFields';
+  'finalizers managedFields';
+
+/** Source: Kubernetes API, OwnerReference. */
+const OWNER: Schema = object(
+  {
+    apiVersion: TEXT,
+    kind: TEXT,
+    name: TEXT,
+    uid: TEXT,
+    controller: FLAG,
+    blockOwnerDeletion: FLAG,
+  },
+  ['apiVersion', 'kind', 'name'],
+);
 
 /** Source: Kubernetes API, ObjectMeta. */
 const METADATA: Schema = object(
@@ -152,6 +183,7 @@ const METADATA: Schema = object(
     annotations: TEXTS,
     uid: TEXT,
     generation: { type: 'integer' },
+    ownerReferences: list(OWNER),
     ...Object.fromEntries(SERVER_FIELDS.split(' ').map((field) => [field, {}])),
   },
   ['name'],
@@ -164,7 +196,7 @@ const SERVICE: Schema = object(
     spec: object({
       type: TEXT,
       externalName: TEXT,
-      ports: list(object({ name: TEXT, port: PORT }, ['port'])),
+      ports: list(object({ name: TEXT, port: PORT, targetPort: PORT_OR_NAME }, ['port'])),
     }),
   },
   ['metadata'],
@@ -187,3 +219,11 @@ const ENDPOINT_SLICE: Schema = object(
   },
   ['metadata'],
 );
+
+/** Source: Kubernetes API, v1 ConfigMap. */
+const CONFIG_MAP: Schema = object({ metadata: METADATA, data: TEXTS, binaryData: TEXTS }, [
+  'metadata',
+]);
+
+/** Source: Kubernetes API, v1 Secret; that `data` is Base64 is checked by a rule. */
+const SECRET: Schema = object({ metadata: METADATA, data: TEXTS, stringData: TEXTS }, ['metadata']);

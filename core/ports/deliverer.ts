@@ -17,6 +17,8 @@ export interface DeliveryRequest {
   readonly url: string;
   /** Host header, when it differs from the URL's (an endpoint called in the name of its Service). */
   readonly host?: string;
+  /** PEM: authorities that are trusted there beside those that everybody trusts. */
+  readonly caCerts?: string | undefined;
   /** Value of `Kn-Namespace`: the namespace of the Trigger or Subscription. */
   readonly namespace: string;
   /** Asks for a reply (`Prefer: reply`). Never set for dead letters. */
@@ -25,6 +27,8 @@ export interface DeliveryRequest {
   readonly format: 'json' | 'binary';
   /** From the first byte out to the last byte in. */
   readonly timeoutMs: number;
+  /** Goes in place of the `traceparent` that the event keeps; absent: that one does. */
+  readonly traceparent?: string;
   readonly signal?: AbortSignal;
 }
 

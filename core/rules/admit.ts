@@ -6,13 +6,17 @@
  * Source: Knative Eventing, the Broker's ingress (knativearrivaltime, knativebrokerttl).
  */
 import type { ErrorCode } from '../errors.ts';
-import type { AttributeValue, CloudEvent } from '../event.ts';
-import { attributesSizeBytes, withAttributes } from '../event.ts';
+import type { AttributeValue, CloudEvent, FreshEvent } from '../event.ts';
+import { attributesSizeBytes, copyOf, withAttributes } from '../event.ts';
 import type { Ingress } from '../topology.ts';
 
-export type Admission =
-  | { readonly kind: 'admitted'; readonly event: CloudEvent }
-  | { readonly kind: 'refused'; readonly code: ErrorCode; readonly detail: string };
+export type Admission = { readonly kind: 'admitted'; readonly event: CloudEvent } | Refusal;
+
+interface Refusal {
+  readonly kind: 'refused';
+  readonly code: ErrorCode;
+  readonly detail: string;
+}
 
 const ARRIVAL_TIME = 'knativearrivaltime';
 const TTL = 'knativebrokerttl';
@@ -25,6 +29,43 @@ const TTL_MAX = 255;
  * @param nowMs wall time of the arrival.
  */
 export function admit(ingress: Ingress, event: CloudEvent, nowMs: number): Admission {
+  const refusal = refusalOf(ingress, event);
+  if (refusal) return refusal;
+  if (ingress.kind === 'channel') return { kind: 'admitted', event };
+  return { kind: 'admitted', event: stamped(copyOf(event), arrivalText(nowMs)) };
+}
+
+/**
+ * The same for an event that is the caller's to give away: it is stamped in place, which spares the hot path a copy.
+ * @param arrivalTime `arrivalText` of the arrival.
+ */
+export function admitFresh(ingress: Ingress, event: FreshEvent, arrivalTime: string): Admission {
+  const refusal = refusalOf(ingress, event);
+  if (refusal) return refusal;
+  if (ingress.kind === 'channel') return { kind: 'admitted', event };
+  return { kind: 'admitted', event: stamped(event, arrivalTime) };
+}
+
+/** The wall time as events are stamped with it: RFC 3339, UTC, milliseconds. */
+export function arrivalText(nowMs: number): string {
+  return new Date(nowMs).toISOString();
+}
+
+/** The event as a Trigger's subscriber sees it: the hop count is between Brokers only. */
+export function forSubscriber(event: CloudEvent): CloudEvent {
+  return event.attributes.has(TTL) ? withAttributes(event, { [TTL]: undefined }) : event;
+}
+
+/**
+ * The reply as it goes on inside: with the hop count of the event it answers, so that a subscriber can neither lose nor
+ * refill it, and with the headers that the subscriber wants passed on.
+ */
+export function asReply(reply: CloudEvent, input: CloudEvent): CloudEvent {
+  const ttl = input.attributes.get(TTL);
+  return ttl === undefined ? reply : withAttributes(reply, { [TTL]: ttl });
+}
+
+function refusalOf(ingress: Ingress, event: CloudEvent): Refusal | undefined {
   const dataBytes = event.data?.byteLength ?? 0;
   if (dataBytes > ingress.eventMaxBytes) {
     return refused(
@@ -40,37 +81,24 @@ export function admit(ingress: Ingress, event: CloudEvent, nowMs: number): Admis
         `${ingress.attributesMaxBytes} (attributesMax)`,
     );
   }
-  return ingress.kind === 'broker' ? stamped(event, nowMs) : { kind: 'admitted', event };
-}
-
-/** The event as a Trigger's subscriber sees it: the hop count is between Brokers only. */
-export function forSubscriber(event: CloudEvent): CloudEvent {
-  return event.attributes.has(TTL) ? withAttributes(event, { [TTL]: undefined }) : event;
-}
-
-/**
- * The reply as it goes on: with the hop count of the event it answers, so that a subscriber can neither lose nor refill
- * it, and with the headers that the subscriber wants passed on.
- */
-export function asReply(reply: CloudEvent, input: CloudEvent): CloudEvent {
-  const ttl = input.attributes.get(TTL);
-  return ttl === undefined ? reply : withAttributes(reply, { [TTL]: ttl });
-}
-
-function stamped(event: CloudEvent, nowMs: number): Admission {
-  const ttl = nextTtl(event.attributes.get(TTL));
-  if (ttl <= 0) {
+  if (ingress.kind === 'broker' && nextTtl(event) <= 0) {
     return refused(
       'KNEAR_TTL_EXHAUSTED',
       `${TTL} is used up: the event came back through this Broker too often, look for a Trigger that answers itself`,
     );
   }
-  const stamps = { [ARRIVAL_TIME]: new Date(nowMs).toISOString(), [TTL]: ttl };
-  return { kind: 'admitted', event: withAttributes(event, stamps) };
+  return undefined;
 }
 
-function nextTtl(value: AttributeValue | undefined): number {
-  const ttl = integer(value);
+function stamped(event: FreshEvent, arrivalTime: string): CloudEvent {
+  const ttl = nextTtl(event);
+  event.attributes.set(ARRIVAL_TIME, arrivalTime);
+  event.attributes.set(TTL, ttl);
+  return event;
+}
+
+function nextTtl(event: CloudEvent): number {
+  const ttl = integer(event.attributes.get(TTL));
   return ttl === undefined ? TTL_MAX : ttl - 1;
 }
 
@@ -85,6 +113,6 @@ function label(ingress: Ingress): string {
   return ingress.kind === 'broker' ? 'this Broker' : 'this Channel';
 }
 
-function refused(code: ErrorCode, detail: string): Admission {
+function refused(code: ErrorCode, detail: string): Refusal {
   return { kind: 'refused', code, detail };
 }

@@ -10,7 +10,8 @@
  */
 import type { CloudEvent } from '../event.ts';
 import type { Filter } from '../topology.ts';
-import type { Dialect, IndexedName, Test } from './filters/dialect.ts';
+import { cesql } from './filters/cesql.ts';
+import type { Dialect, FilterContext, IndexedName, Test } from './filters/dialect.ts';
 import { all, any, not } from './filters/nested.ts';
 import { values } from './filters/values.ts';
 
@@ -24,10 +25,21 @@ const DIALECTS = {
   all,
   any,
   not,
+  cesql,
 } satisfies { [Kind in Filter['kind']]: Dialect<Kind> };
 
-/** The filter as one question: is the event wanted? It is unless the filter fails; to ask nothing is to want all. */
-export function compileFilter(filter: Filter): (event: CloudEvent) => boolean {
+const NO_KEYS: FilterContext = { correlationKeys: new Map() };
+
+/**
+ * The filter as one question: is the event wanted? It is unless the filter fails; to ask nothing is to want all.
+ * The context is what a Topology has beside the filter, so a Topology will do.
+ */
+export function compileFilter(
+  filter: Filter,
+  context: FilterContext = NO_KEYS,
+): (event: CloudEvent) => boolean {
+  const compile = (each: Filter): Test | undefined =>
+    dialectOf(each).compile(each, compile, context);
   const test = compile(filter);
   return test === undefined ? () => true : (event) => test(event) !== 'fail';
 }
@@ -38,10 +50,6 @@ export function compileFilter(filter: Filter): (event: CloudEvent) => boolean {
  */
 export function pinnedValues(filter: Filter, name: IndexedName): readonly string[] | undefined {
   return dialectOf(filter).pins?.(filter, name, pinnedValues);
-}
-
-function compile(filter: Filter): Test | undefined {
-  return dialectOf(filter).compile(filter, compile);
 }
 
 /** The row under a kind takes filters of that kind, which `satisfies` above has checked. */

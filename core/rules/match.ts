@@ -25,7 +25,10 @@ export function compileMatch(topology: Topology): Match {
   let rank = 0;
   for (const egress of topology.egresses.values()) {
     const index = indexes.get(egress.ingressId);
-    if (index !== undefined) add(index, egress, rank++);
+    if (index === undefined) continue;
+    const wants = compileFilter(egress.filter, topology);
+    const isOrdered = egress.order === 'key';
+    add(index, egress, { egressId: egress.id, rank: rank++, isOrdered, wants });
   }
   return (ingressId, event) => {
     const index = indexes.get(ingressId);
@@ -57,14 +60,8 @@ interface Candidate {
   readonly wants: (event: CloudEvent) => boolean;
 }
 
-function add(index: Index, egress: Egress, rank: number): void {
-  const candidate: Candidate = {
-    egressId: egress.id,
-    rank,
-    isOrdered: egress.order === 'key',
-    wants: compileFilter(egress.filter),
-  };
-  const { types, sources } = pinsOf(egress.filter);
+function add(index: Index, { filter }: Egress, candidate: Candidate): void {
+  const { types, sources } = pinsOf(filter);
   const shelves = types?.map((type) => getOrAdd(index.byType, type, newShelf)) ?? [index.anyType];
   for (const shelf of shelves) {
     const lists = sources?.map((source) => listOf(shelf, source)) ?? [shelf.anySource];

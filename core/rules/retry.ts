@@ -23,8 +23,8 @@ export interface JudgeContext {
   readonly attempt: number;
   /** The address that was called: `knativeerrordest` of a dead letter. */
   readonly dest: string;
-  /** Channel: a 2xx body that is no event is ignored. Broker: it is a failure. */
-  readonly isLenient: boolean;
+  /** Broker: a 2xx body that is no event is a failure. Channel: it is ignored; without `reply`, whatever it is. */
+  readonly replies: 'strict' | 'lenient' | 'ignored';
   /** Longest backoff, however often an event has failed. Does not bound Retry-After, which has a bound of its own. */
   readonly backoffMaxMs: number;
 }
@@ -37,7 +37,7 @@ export function judge(outcome: Outcome, context: JudgeContext): Verdict {
     case 'replied':
       return { kind: 'reply', event: outcome.event };
     case 'malformed':
-      if (outcome.code === 'KNEAR_REPLY_FOREIGN' && context.isLenient) return { kind: 'done' };
+      if (isIgnored(outcome.code, context.replies)) return { kind: 'done' };
       break;
     case 'rejected':
     case 'unreachable':
@@ -65,6 +65,10 @@ export function delayOf(policy: RetryPolicy, attempt: number, backoffMaxMs: numb
     case 'exponential':
       return Math.min(policy.delayMs * 2 ** attempt, backoffMaxMs);
   }
+}
+
+function isIgnored(code: ErrorCode, replies: JudgeContext['replies']): boolean {
+  return replies === 'ignored' || (replies === 'lenient' && code === 'KNEAR_REPLY_FOREIGN');
 }
 
 type FailedOutcome = Exclude<Outcome, { kind: 'accepted' | 'replied' }>;

@@ -16,7 +16,7 @@
  *   number at most `originsMax`; the others are as few as open deliveries.
  */
 import { Socket } from 'node:net';
-import { TLSSocket } from 'node:tls';
+import { rootCertificates, TLSSocket } from 'node:tls';
 import { buildConnector, Client } from 'undici';
 
 export interface ConnectionsOptions {
@@ -24,6 +24,14 @@ export interface ConnectionsOptions {
   readonly originsMax: number;
   /** TCP and TLS together. undici looks at this timer twice a second only. */
   readonly connectTimeoutMs: number;
+}
+
+/** Where a connection leads, and whom it trusts there. */
+export interface Place {
+  /** Scheme, host and port. */
+  readonly origin: string;
+  /** PEM: trusted beside the authorities that everybody trusts. */
+  readonly caCerts?: string | undefined;
 }
 
 /** Somebody who needs a connection for one request. */
@@ -41,18 +49,27 @@ export class Connections {
 
   constructor(options: ConnectionsOptions) {
     this.#options = options;
-    this.#connect = buildConnector({
-      timeout: options.connectTimeoutMs,
+    this.#connect = this.#connector({});
+  }
+
+  #connector(tls: { readonly ca?: string[] }): buildConnector.connector {
+    return buildConnector({
+      timeout: this.#options.connectTimeoutMs,
       allowH2: false,
       // TCP keep-alive, for an answer that takes minutes through something that forgets silent connections.
       keepAlive: true,
       keepAliveInitialDelay: 60_000,
+      ...tls,
     });
   }
 
   /** Calls `borrower.begin`, at once or when its turn has come. */
-  lend(url: string, borrower: Borrower): void {
-    const origin = this.#origins.get(url) ?? this.#addOrigin(url);
+  lend(place: Place, borrower: Borrower): void {
+    const origin = this.#origins.get(keyOf(place)) ?? this.#addOrigin(place);
+    this.#lendAt(origin, borrower);
+  }
+
+  #lendAt(origin: Origin, borrower: Borrower): void {
     // The one used last goes first, so that those beyond what the load needs fall idle and end.
     const connection = origin.idle.pop() ?? this.#addConnection(origin);
     if (connection === undefined) origin.line.add(borrower);
@@ -60,8 +77,8 @@ export class Connections {
   }
 
   /** Leaves the line before the turn has come. */
-  withdraw(url: string, borrower: Borrower): void {
-    this.#origins.get(url)?.line.delete(borrower);
+  withdraw(place: Place, borrower: Borrower): void {
+    this.#origins.get(keyOf(place))?.line.delete(borrower);
   }
 
   /** The answer has been read to its end. */
@@ -93,10 +110,13 @@ export class Connections {
     });
   }
 
-  #addOrigin(url: string): Origin {
+  #addOrigin(place: Place): Origin {
     if (this.#origins.size >= this.#options.originsMax) this.#forgetUnused();
-    const origin: Origin = { url, idle: [], line: new Set(), open: 0 };
-    this.#origins.set(url, origin);
+    const { origin: url, caCerts } = place;
+    const ca = caCerts === undefined ? undefined : [...rootCertificates, caCerts];
+    const connect = ca ? this.#connector({ ca }) : this.#connect;
+    const origin: Origin = { key: keyOf(place), url, connect, idle: [], line: new Set(), open: 0 };
+    this.#origins.set(origin.key, origin);
     return origin;
   }
 
@@ -116,7 +136,7 @@ export class Connections {
   #addConnection(origin: Origin): Connection | undefined {
     if (origin.open >= this.#options.connectionsPerOriginMax) return undefined;
     origin.open += 1;
-    const connection = new Connection(origin, this.#connect);
+    const connection = new Connection(origin);
     connection.client.on('disconnect', () => {
       // A lent connection is its borrower's business: it is told, or undici connects anew for a request not yet sent.
       const index = origin.idle.indexOf(connection);
@@ -133,9 +153,9 @@ export class Connections {
     void client.destroy();
     origin.open -= 1;
     const next = shift(origin.line);
-    if (next !== undefined) this.lend(origin.url, next);
+    if (next !== undefined) this.#lendAt(origin, next);
     if (origin.open > 0) return;
-    this.#origins.delete(origin.url);
+    this.#origins.delete(origin.key);
     if (this.#origins.size === 0) this.#onDrained?.();
   }
 }
@@ -148,13 +168,13 @@ export class Connection {
   served = 0;
   #socket: Socket | undefined;
 
-  constructor(origin: Origin, connect: buildConnector.connector) {
+  constructor(origin: Origin) {
     this.origin = origin;
     this.client = new Client(origin.url, {
       ...CLIENT_OPTIONS,
       connect: (target, done) => {
         // The connector returns its socket, though its type does not say so.
-        const socket: unknown = connect(target, done);
+        const socket: unknown = origin.connect(target, done);
         this.#socket = socket instanceof Socket ? socket : undefined;
         this.served = 0;
       },
@@ -182,7 +202,9 @@ export class Connection {
 
 /** The connections to one origin; an origin is known as long as it has any. */
 interface Origin {
+  readonly key: string;
   readonly url: string;
+  readonly connect: buildConnector.connector;
   /** Used last, last. */
   readonly idle: Connection[];
   /** Borrowers that wait while all connections are lent. */
@@ -209,6 +231,11 @@ const CLIENT_OPTIONS = {
   keepAliveTimeoutThreshold: 1_000,
   keepAliveMaxTimeout: 60_000,
 } as const satisfies Client.Options;
+
+/** Connections that trust others are not shared. */
+function keyOf({ origin, caCerts }: Place): string {
+  return caCerts === undefined ? origin : `${origin} ${caCerts}`;
+}
 
 /** Takes the element out that was added first. */
 function shift<T>(set: Set<T>): T | undefined {

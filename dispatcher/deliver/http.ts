@@ -29,7 +29,7 @@ import type { CloudEvent } from '../../core/event.ts';
 import type { Deliverer, DeliveryRequest, Outcome } from '../../core/ports/deliverer.ts';
 import type { Clock, Timer } from '../../core/ports/time.ts';
 import { openAnswer, type Answer } from './answer.ts';
-import { Connections, type Borrower, type Connection } from './connections.ts';
+import { Connections, type Borrower, type Connection, type Place } from './connections.ts';
 
 export interface HttpDelivererOptions {
   readonly clock: Clock;
@@ -61,7 +61,7 @@ export function openHttpDeliverer({
       return new Promise((resolve, reject) => {
         if (closed !== undefined) throw new KnearError('KNEAR_CLOSED', 'deliver after close');
         request.signal?.throwIfAborted();
-        const address = addressOf(request.url);
+        const address = addressOf(request);
         if (address === undefined) {
           resolve(notCallable(`cannot call ${request.url}`));
           return;
@@ -117,7 +117,7 @@ class Attempt implements Borrower, Dispatcher.DispatchHandler {
     const { clock, connections, request, address } = this.#options;
     this.#timer = clock.after(request.timeoutMs, this.#onTimer);
     request.signal?.addEventListener('abort', this.#onAbort, { once: true });
-    connections.lend(address.origin, this);
+    connections.lend(address, this);
   }
 
   begin(connection: Connection): void {
@@ -226,7 +226,7 @@ class Attempt implements Borrower, Dispatcher.DispatchHandler {
   #breakOff(): void {
     this.#end();
     const { connections, address } = this.#options;
-    if (this.#connection === undefined) connections.withdraw(address.origin, this);
+    if (this.#connection === undefined) connections.withdraw(address, this);
     else connections.breakOff(this.#connection);
   }
 
@@ -237,16 +237,15 @@ class Attempt implements Borrower, Dispatcher.DispatchHandler {
   }
 }
 
-interface Address {
-  readonly origin: string;
+interface Address extends Place {
   /** With the query. */
   readonly path: string;
 }
 
-function addressOf(text: string): Address | undefined {
+function addressOf({ url: text, caCerts }: DeliveryRequest): Address | undefined {
   const url = URL.parse(text);
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) return undefined;
-  return { origin: url.origin, path: url.pathname + url.search };
+  return { origin: url.origin, caCerts, path: url.pathname + url.search };
 }
 
 /** What one event looks like on the wire, whoever gets it. */
@@ -258,9 +257,18 @@ interface Message {
 
 function headersOf(message: Message, request: DeliveryRequest): string[] {
   const headers = [...message.headers, 'kn-namespace', request.namespace];
+  if (request.traceparent !== undefined) setTraceparent(headers, request.traceparent);
   if (request.wantsReply) headers.push('prefer', 'reply');
   if (request.host !== undefined) headers.push('host', request.host);
   return headers;
+}
+
+/** @param headers names and values in turn: a value may well be this word. */
+function setTraceparent(headers: string[], traceparent: string): void {
+  let at = 0;
+  while (at < headers.length && headers[at] !== 'traceparent') at += 2;
+  headers[at] = 'traceparent';
+  headers[at + 1] = traceparent;
 }
 
 /**

@@ -23,7 +23,13 @@ const STEP: Ingress = {
 
 function topologyOf(...ingresses: readonly Ingress[]): Topology {
   const byId = new Map(ingresses.map((each) => [each.id, each]));
-  return { revision: 1, ingresses: byId, egresses: new Map(), services: new Map() };
+  return {
+    revision: 1,
+    ingresses: byId,
+    egresses: new Map(),
+    services: new Map(),
+    correlationKeys: new Map(),
+  };
 }
 
 function found(target: string, host?: string): string {

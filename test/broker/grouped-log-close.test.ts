@@ -98,7 +98,10 @@ describe('close', () => {
     expect(stage.store.closeCount).toBe(1);
   });
 
-  test.each<{ name: string; start: (stage: Stage, delivery: Delivery) => Promise<unknown> | undefined }>([
+  test.each<{
+    name: string;
+    start: (stage: Stage, delivery: Delivery) => Promise<unknown> | undefined;
+  }>([
     {
       name: 'a settle with Work',
       start: (_stage, delivery) => delivery.settle([workOutput(delivery.event)]),

@@ -53,7 +53,7 @@ describe('grave', () => {
     await flush();
     more.push(...(await pull('a', 300)));
     expect(ids()).not.toContain('kept');
-    await Promise.all([...rest, ...more].map((delivery) => delivery.settle([])));
+    for (const delivery of [...rest, ...more]) await delivery.settle([]);
     await stage.flushAll();
     expect(faultsOf(stage.store)).toEqual([]);
   });

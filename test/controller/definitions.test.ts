@@ -10,6 +10,7 @@ interface Schema {
   readonly items?: Schema;
   readonly additionalProperties?: Schema;
   readonly pattern?: string;
+  readonly 'x-kubernetes-preserve-unknown-fields'?: boolean;
 }
 
 const FOLDER = new URL('../../config/crds/', import.meta.url);
@@ -28,6 +29,8 @@ describe('a definition', () => {
       'Channel',
       'InMemoryChannel',
       'KnearChannel',
+      'Parallel',
+      'Sequence',
       'Subscription',
       'Trigger',
     ]);
@@ -65,6 +68,57 @@ describe('a definition', () => {
   );
 });
 
+/** Source: Knative Eventing, the status types of its v1 API; and the channel contract, for ours. */
+const STATUS_FIELDS: Readonly<Record<string, string>> = {
+  Broker:
+    'address addresses deadLetterSinkAudience deadLetterSinkCACerts deadLetterSinkUri policies',
+  Trigger:
+    'auth deadLetterSinkAudience deadLetterSinkCACerts deadLetterSinkUri ' +
+    'subscriberAudience subscriberCACerts subscriberUri',
+  Channel:
+    'address addresses channel deadLetterSinkAudience deadLetterSinkCACerts deadLetterSinkUri policies subscribers',
+  InMemoryChannel:
+    'address addresses deadLetterChannel deadLetterSinkAudience deadLetterSinkCACerts deadLetterSinkUri ' +
+    'policies subscribers',
+  KnearChannel:
+    'address addresses deadLetterSinkAudience deadLetterSinkCACerts deadLetterSinkUri policies subscribers',
+  Subscription: 'auth physicalSubscription',
+  Sequence: 'address addresses auth channelStatuses policies subscriptionStatuses',
+  Parallel: 'address addresses auth branchStatuses ingressChannelStatus policies',
+};
+
+test.each(definitions)('the status of $kind has every published field', ({ kind, schema }) => {
+  const common = ['annotations', 'conditions', 'observedGeneration'];
+  const expected = [...common, ...(STATUS_FIELDS[kind] ?? '').split(' ')].toSorted();
+  expect(Object.keys(schema.properties?.['status']?.properties ?? {}).toSorted()).toEqual(expected);
+});
+
+describe('KnearChannel keeps what the controller of Subscriptions writes, lest it writes it for ever', () => {
+  const schema = definitions.find(({ kind }) => kind === 'KnearChannel')?.schema;
+  const spec = schema?.properties?.['spec']?.properties;
+  const delivery =
+    'backoffDelay backoffPolicy deadLetterSink format retry retryAfterMax timeout'.split(' ');
+  const subscriber =
+    'auth delivery generation name namespace replyAudience replyCACerts replyUri ' +
+    'subscriberAudience subscriberCACerts subscriberUri uid';
+
+  test.each([
+    ['delivery', spec?.['delivery'], delivery],
+    ['subscribers', spec?.['subscribers']?.items, subscriber.split(' ')],
+    ['the delivery of each', spec?.['subscribers']?.items?.properties?.['delivery'], delivery],
+  ])('in %s', (_, part, fields) => {
+    expect(Object.keys(part?.properties ?? {}).toSorted()).toEqual(fields);
+    expect(part?.['x-kubernetes-preserve-unknown-fields']).toBe(true);
+  });
+
+  test('in the statuses of subscribers', () => {
+    const statuses = schema?.properties?.['status']?.properties?.['subscribers']?.items;
+    expect(Object.keys(statuses?.properties ?? {}).toSorted()).toEqual(
+      'auth message observedGeneration ready uid'.split(' '),
+    );
+  });
+});
+
 describe('docs/resources.md', () => {
   const text = readFileSync(new URL('../../docs/resources.md', import.meta.url), 'utf8');
 
@@ -78,15 +132,24 @@ describe('docs/resources.md', () => {
     const expected = Object.entries(ANNOTATIONS).map(([key, { values, kinds }]) => {
       const [first, ...others] = values;
       const written = [`**\`${first}\`**`, ...others.map((value) => `\`${value}\``)].join(', ');
-      const isOfIngressOnly = !kinds.some((kind) => kind === 'Trigger');
-      const where = isOfIngressOnly
-        ? 'Broker, channels'
-        : 'Broker, channels, Trigger, Subscription';
+      const where = PLACES.filter(([, all]) => all.every((kind) => kinds.some((k) => k === kind)))
+        .map(([name]) => name)
+        .join(', ');
       return `| \`${key}\` | ${written} | ${where} |`;
     });
     expect(rows.map((row) => row.split('|').slice(0, 4).join('|') + '|')).toEqual(expected);
   });
 });
+
+/** How the table names the kinds that an annotation is for. */
+const PLACES: readonly (readonly [string, readonly string[]])[] = [
+  ['Broker', ['Broker']],
+  ['channels', ['Channel', 'InMemoryChannel', 'KnearChannel']],
+  ['Trigger', ['Trigger']],
+  ['Subscription', ['Subscription']],
+  ['Sequence', ['Sequence']],
+  ['Parallel', ['Parallel']],
+];
 
 /** What Kubernetes refuses: a part without a type, or lookarounds and back-references (its patterns are RE2). */
 function structuralFaults(schema: Schema, path = ''): string[] {
@@ -103,8 +166,10 @@ function structuralFaults(schema: Schema, path = ''): string[] {
   ];
 }
 
+/** What people write: the fields of `subscribers` are for controllers. */
 function fieldsOf(schema: Schema): string[] {
-  const own = Object.entries(schema.properties ?? {});
+  const { subscribers: _, ...properties } = schema.properties ?? {};
+  const own = Object.entries(properties);
   return [
     ...own.flatMap(([name, inner]) => [name, ...fieldsOf(inner)]),
     ...(schema.items ? fieldsOf(schema.items) : []),

@@ -8,6 +8,7 @@ import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { parseAllDocuments } from 'yaml';
 import { reconcile } from '../../controller/reconcile.ts';
+import { CERTIFICATE } from './certificate.ts';
 import { snapshotOf } from './manifests.ts';
 
 const FOLDER = new URL('../../config/samples/quickstart/', import.meta.url);
@@ -15,7 +16,7 @@ const FOLDER = new URL('../../config/samples/quickstart/', import.meta.url);
 const full = `
 apiVersion: eventing.knative.dev/v1
 kind: Trigger
-metadata: {name: full, namespace: default, labels: {a: b}, annotations: {knear.dev/order: key}}
+metadata: {name: full, namespace: default, labels: {a: b}, annotations: {knear.dev/order: key, eventing.knative.dev/injection: enabled}}
 spec:
   broker: default
   filter: {attributes: {type: a}}
@@ -29,6 +30,67 @@ spec:
     retryAfterMax: PT1S
     format: json
     deadLetterSink: {uri: "http://a/"}
+---
+apiVersion: eventing.knative.dev/v1
+kind: Trigger
+metadata:
+  name: dependent
+  annotations:
+    knative.dev/dependency: '{"apiVersion":"v1","kind":"K","name":"a"}'
+spec:
+  brokerRef: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}
+  subscriber: {uri: "https://a/", CACerts: ${JSON.stringify(CERTIFICATE)}, audience: a}
+---
+apiVersion: messaging.knative.dev/v1
+kind: Channel
+metadata:
+  name: generic
+  generation: 3
+  ownerReferences: [{apiVersion: v1, kind: K, name: a, controller: true}]
+spec:
+  channelTemplate:
+    apiVersion: messaging.knear.dev/v1
+    kind: KnearChannel
+    spec: {delivery: {retry: 1, deadLetterSink: {uri: "http://a/"}}}
+  delivery: {deadLetterSink: {ref: {apiVersion: v1, kind: Service, name: other}}}
+---
+apiVersion: messaging.knative.dev/v1
+kind: InMemoryChannel
+metadata: {name: memory, annotations: {eventing.knative.dev/scope: cluster}}
+spec: {subscribers: [{uid: a, generation: 1, subscriberUri: "http://a/"}]}
+---
+apiVersion: flows.knative.dev/v1
+kind: Sequence
+metadata: {name: sequence}
+spec:
+  channelTemplate: {apiVersion: messaging.knear.dev/v1, kind: KnearChannel}
+  steps:
+  - {uri: "http://a/", delivery: {retry: 1, timeout: PT1S}}
+  - {ref: {apiVersion: v1, kind: Service, name: other}, uri: /a}
+  reply: {ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}
+---
+apiVersion: flows.knative.dev/v1
+kind: Parallel
+metadata: {name: parallel}
+spec:
+  branches:
+  - filter: {uri: "http://a/"}
+    subscriber: {ref: {apiVersion: flows.knative.dev/v1, kind: Sequence, name: sequence}}
+    reply: {uri: "http://a/"}
+    delivery: {backoffPolicy: linear}
+  - subscriber: {uri: "http://a/"}
+  reply: {uri: "http://a/"}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data: {paused: "true"}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: keys}
+data: {a: aGk=}
+stringData: {b: hi}
 ---
 apiVersion: v1
 kind: Service
@@ -54,7 +116,9 @@ const places = valid.flatMap((document, index) =>
 const strange = fc.oneof(
   fc.jsonValue(),
   fc.string(),
-  fc.constantFrom(
+  fc.constantFrom<unknown>(
+    CERTIFICATE,
+    '-----BEGIN ',
     '__proto__',
     'constructor',
     '/',
@@ -72,6 +136,13 @@ const strange = fc.oneof(
     [],
   ),
 );
+
+test('what is broken below is whole at first', async () => {
+  const text = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: valid });
+  const { resources, problems } = await snapshotOf(text);
+  expect(problems).toEqual([]);
+  expect(resources).toHaveLength(valid.length);
+});
 
 test('whatever stands in a document, it is a resource or a problem, and the rest goes on', async () => {
   await fc.assert(

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { generate } from 'selfsigned';
 import { reconcile, type Reconciled } from '../../controller/reconcile.ts';
 import { broker, channel, documents, snapshotOf, subscription, trigger } from './manifests.ts';
 
@@ -55,7 +56,7 @@ describe('an ingress', () => {
       ],
     ]);
     expect(topology.revision).toBe(7);
-    expect(statuses).toEqual([
+    expect(statuses).toMatchObject([
       {
         resourceId: 'Broker/shop/orders',
         kind: 'Broker',
@@ -149,15 +150,9 @@ describe('an egress', () => {
     const reply = `  subscriber: {uri: "http://a/"}\n  reply: {ref: ${CHANNEL_C}}`;
     expect(egress(await reconciled(channel('c'), subscriptionOfC(reply))).reply).toEqual({
       kind: 'ingress',
-      url: 'http://c-kn-channel.default.svc.cluster.local/',
+      url: 'http://door:8080/default/channels/c',
       ingressId: 'KnearChannel/default/c',
     });
-  });
-
-  test('of a Subscription without subscriber passes events on to where replies go', async () => {
-    const result = await reconciled(channel('c'), subscriptionOfC('  reply: {uri: "http://r/"}'));
-    expect(egress(result).subscriber).toEqual({ kind: 'url', url: 'http://r/' });
-    expect(egress(result)).not.toHaveProperty('reply');
   });
 });
 
@@ -172,10 +167,7 @@ describe('where a Destination leads', () => {
   const ingress = (ingressId: string, text: string) => ({ kind: 'ingress', url: text, ingressId });
   const refTo = (apiVersion: string, kind: string, name: string) =>
     `{ref: {apiVersion: ${apiVersion}, kind: ${kind}, name: ${name}}}`;
-  const toChannel = ingress(
-    'KnearChannel/default/c',
-    'http://c-kn-channel.default.svc.cluster.local/',
-  );
+  const toChannel = ingress('KnearChannel/default/c', 'http://door:8080/default/channels/c');
 
   const cases: { name: string; to: string; service?: string; target: object }[] = [
     {
@@ -188,25 +180,25 @@ describe('where a Destination leads', () => {
       name: 'a Service is called at port 80',
       to: SERVICE_A,
       service: '{ports: [{port: 80}]}',
-      target: toA('/'),
+      target: toA(''),
     },
     {
       name: 'also where it is not the first',
       to: SERVICE_A,
       service: '{ports: [{port: 9000, name: m}, {port: 80, name: h}]}',
-      target: toA('/'),
+      target: toA(''),
     },
     {
       name: 'else at its first port',
       to: SERVICE_A,
       service: '{ports: [{port: 9000}, {port: 9001}]}',
-      target: toA(':9000/', 9000),
+      target: toA(':9000', 9000),
     },
     {
       name: 'and at 80 when it names no port',
       to: SERVICE_A,
       service: '{clusterIP: None}',
-      target: toA('/'),
+      target: toA(''),
     },
     {
       name: 'a path is added',
@@ -224,7 +216,33 @@ describe('where a Destination leads', () => {
       name: 'an ExternalName is called by that name',
       to: SERVICE_A,
       service: '{type: ExternalName, externalName: api.example}',
-      target: url('http://api.example/'),
+      target: url('http://api.example'),
+    },
+    {
+      name: 'a path at a Broker is that path at the door',
+      to: '{ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}, uri: /x}',
+      target: url('http://door:8080/x'),
+    },
+    {
+      name: 'which may be the address of another one',
+      to: '{ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}, uri: channels/c}',
+      target: toChannel,
+    },
+    {
+      name: 'the address of a Channel at the door needs no request',
+      to: '{uri: "http://door:8080/default/channels/c"}',
+      target: toChannel,
+    },
+    {
+      name: 'an address by its name',
+      to: '{ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default, address: http}}',
+      target: ingress('Broker/default/default', 'http://door:8080/default/default'),
+    },
+    {
+      name: 'a Service of Serving has a plain one of its name',
+      to: refTo('serving.knative.dev/v1', 'Service', 'a'),
+      service: '{}',
+      target: toA(''),
     },
     {
       name: 'a Broker needs no request',
@@ -269,11 +287,28 @@ describe('where a Destination leads', () => {
     expect(egress(result).subscriber).toEqual(target);
   });
 
+  test('a Service with certificates is called by https, with trust in them', async () => {
+    const { cert } = await generate();
+    const to = (more: string) => `{${more}, CACerts: ${JSON.stringify(cert.replaceAll('\r', ''))}}`;
+    const ref = 'ref: {apiVersion: v1, kind: Service, name: a}';
+    const result = await reconciled(broker(), service('{}'), triggerTo(to(ref)));
+    expect(egress(result).subscriber).toEqual({
+      ...toA('', 443),
+      url: 'https://a.default.svc.cluster.local',
+      caCerts: expect.stringContaining('BEGIN CERTIFICATE'),
+    });
+    const plain = await reconciled(broker(), triggerTo(to('uri: "https://x/"')));
+    expect(egress(plain).subscriber).toMatchObject({
+      url: 'https://x/',
+      caCerts: expect.any(String),
+    });
+  });
+
   test('a ref may name another namespace', async () => {
     const far = 'apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: far}\nspec: {}\n';
     const to = '{ref: {apiVersion: v1, kind: Service, name: a, namespace: far}}';
     expect(egress(await reconciled(broker(), far, triggerTo(to))).subscriber).toMatchObject({
-      url: 'http://a.far.svc.cluster.local/',
+      url: 'http://a.far.svc.cluster.local',
       service: 'far/a',
     });
   });
@@ -291,13 +326,13 @@ describe('where a Destination leads', () => {
     },
     {
       name: 'a kind that is not known',
-      to: refTo('serving.knative.dev/v1', 'Service', 'a'),
-      message: 'Service of serving.knative.dev/v1 has no address that knear knows',
+      to: refTo('sinks.knative.dev/v1alpha1', 'JobSink', 'a'),
+      message: 'JobSink of sinks.knative.dev/v1alpha1 has no address that knear knows',
     },
     {
-      name: 'a path at a Broker',
-      to: '{ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}, uri: /x}',
-      message: 'Broker/default/default takes events at its own address only, not /x',
+      name: 'an address by a name that no Broker has',
+      to: '{ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default, address: https}}',
+      message: 'address with name "https" not found for Broker/default/default',
     },
   ];
 
@@ -314,7 +349,7 @@ describe('where a Destination leads', () => {
     expect(result.topology.egresses.size).toBe(0);
     expect(status(result, 'Trigger/default/t')).toMatchObject({
       isReady: false,
-      reason: 'SubscriberResolveFailed',
+      reason: "Unable to get the Subscriber's URI",
       message,
     });
   });
@@ -327,7 +362,7 @@ describe('what is not ready', () => {
     expect(status(result, 'Trigger/default/t')).toMatchObject({
       isReady: false,
       reason: 'BrokerDoesNotExist',
-      message: 'Broker default does not exist',
+      message: 'Broker "default" does not exist',
     });
   });
 
@@ -370,7 +405,7 @@ describe('what is not ready', () => {
     for (const id of ['Broker/default/default', 'Trigger/default/t']) {
       expect(status(result, id)).toMatchObject({
         isReady: false,
-        reason: 'DeadLetterSinkResolveFailed',
+        reason: "Unable to get the dead letter sink's URI",
       });
     }
     expect(result.topology.ingresses.size).toBe(1);
@@ -733,6 +768,7 @@ test('an empty snapshot is an empty topology', () => {
     ingresses: new Map(),
     egresses: new Map(),
     services: new Map(),
+    correlationKeys: new Map(),
   });
   expect(statuses).toEqual([]);
 });

@@ -5,6 +5,9 @@
 import fc from 'fast-check';
 import type { AttributeValue, CloudEvent } from '../../core/event.ts';
 import type { Filter } from '../../core/topology.ts';
+import { treeOf } from './cesql/evaluate.ts';
+import { evaluateSlowly } from './cesql/oracle.ts';
+import { conditions, styles, textOf } from './cesql/random-expressions.ts';
 
 export function eventWith(attributes: Readonly<Record<string, AttributeValue>>): CloudEvent {
   const required = { specversion: '1.0', id: '1', source: '/', type: 't' };
@@ -50,12 +53,20 @@ function evaluate(filter: Filter, event: CloudEvent): 'Pass' | 'Fail' | 'NoFilte
       return ({ Pass: 'Fail', Fail: 'Pass', NoFilter: 'NoFilter' } as const)[
         evaluate(filter.filter, event)
       ];
+    case 'cesql': {
+      const { value, errors } = evaluateSlowly(
+        treeOf(filter.expression),
+        Object.fromEntries(event.attributes),
+      );
+      return value === true && errors.length === 0 ? 'Pass' : 'Fail';
+    }
   }
 }
 
 function isEmpty(filter: Filter): boolean {
   if (filter.kind === 'everything') return true;
   if (filter.kind === 'not') return false;
+  if (filter.kind === 'cesql') return filter.expression === '';
   return Object.keys('values' in filter ? filter.values : filter.filters).length === 0;
 }
 
@@ -114,6 +125,11 @@ const name = fc.oneof(
 
 const values = (value: fc.Arbitrary<string>) => fc.dictionary(name, value, { maxKeys: 3 });
 
+/** A few at random that stay the same, as making them takes long; the tests of CESQL itself make new ones. */
+const EXPRESSIONS = fc
+  .sample(fc.tuple(conditions, styles), { numRuns: 300, seed: 1 })
+  .map(([tree, style]) => textOf(tree, style));
+
 export const filters: fc.Arbitrary<Filter> = fc.letrec<{ filter: Filter; leaf: Filter }>((tie) => ({
   leaf: fc.oneof(
     fc.constant<Filter>({ kind: 'everything' }),
@@ -128,6 +144,10 @@ export const filters: fc.Arbitrary<Filter> = fc.letrec<{ filter: Filter; leaf: F
         values: values(text),
       }),
     },
+    fc.record({
+      kind: fc.constant('cesql' as const),
+      expression: fc.constantFrom('', ...EXPRESSIONS),
+    }),
   ),
   filter: fc.oneof(
     { depthSize: 'small', withCrossShrink: true },

@@ -20,6 +20,7 @@ export function topologyOf(
       }),
     ),
     services: new Map(),
+    correlationKeys: new Map(),
   };
 }
 

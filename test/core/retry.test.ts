@@ -19,7 +19,7 @@ function context(changes: Partial<JudgeContext> = {}, policy: Partial<RetryPolic
     policy: { retries: 3, backoff: 'exponential', delayMs: 100, ...policy },
     attempt: 0,
     dest: DEST,
-    isLenient: false,
+    replies: 'strict',
     backoffMaxMs: HOUR_MS,
     ...changes,
   } satisfies JudgeContext;
@@ -84,12 +84,19 @@ describe('the verdict on one attempt', () => {
   ];
 
   test.each(cases)('$outcome: $broker on a Broker', ({ of, broker }) => {
-    expect(judge(of, context({ isLenient: false })).kind).toBe(broker);
+    expect(judge(of, context({ replies: 'strict' })).kind).toBe(broker);
   });
+
+  test.each(cases.filter(({ of }) => of.kind === 'malformed'))(
+    '$outcome is ignored where nobody wants a reply',
+    ({ of }) => {
+      expect(judge(of, context({ replies: 'ignored' }))).toEqual({ kind: 'done' });
+    },
+  );
 
   const onChannels = cases.map((of) => ({ ...of, channel: of.channel ?? of.broker }));
   test.each(onChannels)('$outcome: $channel on a Channel', ({ of, channel }) => {
-    expect(judge(of, context({ isLenient: true })).kind).toBe(channel);
+    expect(judge(of, context({ replies: 'lenient' })).kind).toBe(channel);
   });
 
   test('hands on the reply itself', () => {

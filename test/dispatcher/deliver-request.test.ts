@@ -92,6 +92,35 @@ describe('a request', () => {
   });
 });
 
+describe('traceparent', () => {
+  const KEPT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+  const OWN = '00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01';
+  const traced = new Map([
+    ['traceparent', KEPT],
+    ['tracestate', 'a=b'],
+  ]);
+
+  test.each([
+    { name: 'of the event, where the attempt has none', kept: traced, expected: KEPT },
+    { name: 'of the attempt, once, in place of it', kept: traced, own: OWN, expected: OWN },
+    { name: 'of the attempt, for an event without', kept: new Map(), own: OWN, expected: OWN },
+    { name: 'absent, where neither has one', kept: new Map(), expected: undefined },
+  ])('is that $name', async ({ kept, own, expected }) => {
+    // A value that is the name of the header must not be taken for it.
+    const attributes = new Map(event.attributes).set('type', 'traceparent');
+    for (const format of ['binary', 'json'] as const) {
+      const { headers } = await arrived({
+        format,
+        event: { ...event, attributes, headers: kept },
+        ...(own !== undefined && { traceparent: own }),
+      });
+      expect(headers['traceparent']).toBe(expected);
+      expect(headers['tracestate']).toBe(kept.get('tracestate'));
+      if (format === 'binary') expect(headers['ce-type']).toBe('traceparent');
+    }
+  });
+});
+
 /** Counts how often somebody walks through the attributes. */
 class CountedAttributes extends Map<string, AttributeValue> {
   walks = 0;

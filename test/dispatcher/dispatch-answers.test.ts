@@ -9,7 +9,7 @@ import {
   replied,
   unreachable,
 } from '../fakes/scripted-deliverer.ts';
-import { eventOf, idOf, retries, SUBSCRIBER, subscription, trigger } from './resources.ts';
+import { eventOf, idOf, inside, retries, SUBSCRIBER, subscription, trigger } from './resources.ts';
 import { Stage } from './stage.ts';
 
 const EGRESSES = [
@@ -69,7 +69,9 @@ describe.each(EGRESSES)('for $name', ({ egress }) => {
     },
   ];
   test.each(retried)('$name is tried again', async ({ outcome, line }) => {
-    expect(await trailOf(egress({ retry: retries(1) }), outcome, accepted)).toEqual([
+    expect(
+      await trailOf(egress({ retry: retries(1), reply: inside('orders') }), outcome, accepted),
+    ).toEqual([
       `deliver 1 ${SUBSCRIBER} ${line}`,
       'wait deliver 1 0 memory',
       `deliver 2 ${SUBSCRIBER} 202`,
@@ -79,7 +81,7 @@ describe.each(EGRESSES)('for $name', ({ egress }) => {
 
   test.each(retried)('$name that goes on uses up the retries', async ({ outcome, line }) => {
     const code = line.split(' ')[1];
-    expect(await trailOf(egress({ retry: retries(1) }), outcome)).toEqual([
+    expect(await trailOf(egress({ retry: retries(1), reply: inside('orders') }), outcome)).toEqual([
       `deliver 1 ${SUBSCRIBER} ${line}`,
       'wait deliver 1 0 memory',
       `deliver 2 ${SUBSCRIBER} ${line}`,
@@ -106,7 +108,7 @@ describe.each(EGRESSES)('for $name', ({ egress }) => {
   ];
   test.each(final)('$name is never tried again', async ({ outcome, line }) => {
     const code = line.split(' ')[1];
-    expect(await trailOf(egress({ retry: retries(5) }), outcome)).toEqual([
+    expect(await trailOf(egress({ retry: retries(5), reply: inside('orders') }), outcome)).toEqual([
       `deliver 1 ${SUBSCRIBER} ${line}`,
       `end parked ${code}`,
     ]);
@@ -130,6 +132,16 @@ describe('a 2xx with a body that is no event', () => {
       'end parked KNEAR_REPLY_FOREIGN',
     ]);
   });
+
+  test.each(['KNEAR_REPLY_INVALID', 'KNEAR_REPLY_TOO_LARGE'] as const)(
+    'is ignored where nobody wants a reply, also if it looks like an event: %s',
+    async (code) => {
+      expect(await trailOf(subscription({ retry: retries(1) }), malformed(code))).toEqual([
+        `deliver 1 ${SUBSCRIBER} 200`,
+        'end delivered',
+      ]);
+    },
+  );
 
   test('is ignored by a Subscription', async () => {
     const foreign = malformed('KNEAR_REPLY_FOREIGN');

@@ -139,6 +139,7 @@ describe('the dead letter sink', () => {
     expect(attributesOf(event)).toEqual({
       ...attributesOf(EVENT),
       knativearrivaltime: '2026-01-01T00:00:00.000Z',
+      knativebrokerttl: 255,
       knativeerrordest: SUBSCRIBER,
       knativeerrorcode: '400',
       knativeerrordata: dataOf('no'),
@@ -146,12 +147,12 @@ describe('the dead letter sink', () => {
     expect(event.headers).toEqual(EVENT.headers);
   });
 
-  test('that is a Broker of ours takes the event as one that comes from outside', async () => {
+  test('that is a Broker of ours counts its hops on', async () => {
     const stage = stageOf({ deadLetter: inside('other') });
     const event = eventOf('e1', { attributes: { knativebrokerttl: 7 } });
     await stage.produce('orders', event);
     const [delivery] = await stage.waitingFor('yard');
-    expect(delivery?.event.attributes.get('knativebrokerttl')).toBe(255);
+    expect(delivery?.event.attributes.get('knativebrokerttl')).toBe(5);
   });
 
   test('fails: it has retries of its own, then the event is parked with the original failure', async () => {
@@ -279,7 +280,7 @@ describe('a subscriber that is a Broker or Channel of ours', () => {
       ],
     });
 
-  test('gets the event without a request; a Channel sees no hops', async () => {
+  test('gets the event without a request, and with its hops', async () => {
     const stage = handed({ subscriber: inside('steps') });
     await stage.produce('orders', EVENT);
     expect(stage.deliverer.calls).toEqual([]);
@@ -287,15 +288,16 @@ describe('a subscriber that is a Broker or Channel of ours', () => {
     expect(attributesOf(event)).toEqual({
       ...attributesOf(EVENT),
       knativearrivaltime: '2026-01-01T00:00:00.000Z',
+      knativebrokerttl: 255,
     });
     expect(stage.trail().at(-1)).toBe('end delivered');
   });
 
-  test('counts hops anew if it is another Broker', async () => {
+  test('counts hops on if it is another Broker', async () => {
     const stage = handed({ subscriber: inside('other') });
     await stage.produce('orders', eventOf('e1', { attributes: { knativebrokerttl: 7 } }));
     const [delivery] = await stage.waitingFor('yard');
-    expect(delivery?.event.attributes.get('knativebrokerttl')).toBe(255);
+    expect(delivery?.event.attributes.get('knativebrokerttl')).toBe(5);
   });
 
   test('is retried while it is not there, and found when it comes', async () => {

@@ -115,13 +115,24 @@ describe('a reply to the own Broker', () => {
 });
 
 describe('a reply to a Channel', () => {
+  const withTtl = (ttl: number) => ({
+    ...REPLY,
+    attributes: new Map([...REPLY.attributes, ['knativebrokerttl', ttl]]),
+  });
+
   test('is kept exactly as the subscriber gave it', async () => {
     const stage = channelStage();
-    const reply = { ...REPLY, attributes: new Map([...REPLY.attributes, ['knativebrokerttl', 3]]) };
-    stage.deliverer.script(SUBSCRIBER, replied(reply));
-    await stage.produce('steps', eventOf('e1', { attributes: { knativebrokerttl: 9 } }));
-    expect(await collected(stage)).toEqual([reply]);
+    stage.deliverer.script(SUBSCRIBER, replied(withTtl(3)));
+    await stage.produce('steps', eventOf('e1'));
+    expect(await collected(stage)).toEqual([withTtl(3)]);
     expect(stage.trail()).toEqual([`deliver 1 ${SUBSCRIBER} 200`, 'end delivered']);
+  });
+
+  test('but for the hop count of an event that came from a Broker', async () => {
+    const stage = channelStage();
+    stage.deliverer.script(SUBSCRIBER, replied(withTtl(3)));
+    await stage.produce('steps', eventOf('e1', { attributes: { knativebrokerttl: 9 } }));
+    expect(await collected(stage)).toEqual([withTtl(9)]);
   });
 });
 
@@ -134,6 +145,23 @@ describe('a reply of a Subscription to a Broker', () => {
     await stage.produce('steps', INPUT);
     expect((await collected(stage))[0]?.attributes.get('knativebrokerttl')).toBe(255);
   });
+});
+
+test('a Broker that answers itself through a Channel stops when the hop count is used up', async () => {
+  const stage = new Stage({
+    egresses: [
+      trigger({ id: 'in', subscriber: inside('steps') }),
+      subscription({ id: 'through', reply: inside('orders') }),
+    ],
+  });
+  stage.deliverer.script(SUBSCRIBER, replied(REPLY));
+  await stage.produce('orders', eventOf('e1', { attributes: { knativebrokerttl: 5 } }));
+  await stage.pass(10_000);
+  // The first four arrive at the Broker, which counts 4, 3, 2, 1; the fifth is not admitted any more.
+  expect(stage.deliverer.calls.length).toBe(4);
+  expect(stage.happenings).toContainEqual(
+    expect.objectContaining({ kind: 'refused', by: 'reply', code: 'KNEAR_TTL_EXHAUSTED' }),
+  );
 });
 
 describe('a reply that is refused for good', () => {

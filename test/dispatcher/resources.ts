@@ -98,6 +98,8 @@ export interface Scene {
   readonly ingresses?: readonly Ingress[];
   readonly egresses?: readonly Egress[];
   readonly services?: Readonly<Record<string, ServiceEndpoints>>;
+  /** In Base64. */
+  readonly correlationKeys?: Readonly<Record<string, string>>;
 }
 
 /** Without ingresses: the Broker `orders`, the Channel `steps`. */
@@ -108,6 +110,7 @@ export function topologyOf(revision: number, scene: Scene): Topology {
     ingresses: new Map(ingresses.map((each) => [each.id, each])),
     egresses: new Map(egresses.map((each) => [each.id, each])),
     services: new Map(Object.entries(services)),
+    correlationKeys: new Map(Object.entries(scene.correlationKeys ?? {})),
   };
 }
 

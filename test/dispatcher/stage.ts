@@ -103,6 +103,7 @@ export class Stage {
     this.#topology = topologyOf(this.#topology.revision + 1, {
       ...before,
       services: Object.fromEntries(this.#topology.services),
+      correlationKeys: Object.fromEntries(this.#topology.correlationKeys),
       ...scene,
     });
     this.#match = compileMatch(this.#topology);
@@ -162,12 +163,13 @@ export class Stage {
   crash(scene: Scene = {}): Stage {
     const store = new GatedStore(this.store.tables);
     store.isGated = false;
-    const { ingresses, egresses, services } = this.#topology;
+    const { ingresses, egresses, services, correlationKeys } = this.#topology;
     return new Stage({
       ...this.#options,
       ingresses: [...ingresses.values()],
       egresses: [...egresses.values()],
       services: Object.fromEntries(services),
+      correlationKeys: Object.fromEntries(correlationKeys),
       ...scene,
       store,
       clock: new SteppedClock(this.clock.nowMs()),

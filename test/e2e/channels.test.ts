@@ -45,12 +45,6 @@ function resources(url: string): string {
       }),
     ]),
     channel('nobody', kinds),
-    channel('pass', kinds),
-    subscription('pass', {
-      ...kinds,
-      channel: 'pass',
-      reply: channelRef('knearchannel'),
-    }),
 
     // A Sequence, as its controller writes it: a channel before each step, the last reply to the Broker it came from.
     broker('main', chain),
@@ -161,12 +155,6 @@ test('an event for a channel without Subscriptions is taken, one for no channel 
   const nobody = await send(`${program.url}/kinds/channels/nobody`, { id: 'n', type: 't' });
   const unknown = await send(`${program.url}/kinds/channels/unknown`, { id: 'u', type: 't' });
   expect([nobody.status, unknown.status]).toEqual([202, 404]);
-});
-
-test('a Subscription without subscriber passes events on as they are', async () => {
-  await send(`${program.url}/kinds/channels/pass`, { id: 'passed', type: 't', colour: 'red' });
-  const { headers } = await found('/kinds/KnearChannel', 'passed');
-  expect(headers).toMatchObject({ 'ce-colour': 'red', 'ce-type': 't' });
 });
 
 test('a Sequence calls its steps in turn, each with what the one before answered', async () => {

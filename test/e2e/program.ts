@@ -24,6 +24,8 @@ export interface ProgramOptions {
   readonly data?: string;
   /** More flags. */
   readonly flags?: readonly string[];
+  /** Flags of Node itself. */
+  readonly nodeFlags?: readonly string[];
 }
 
 /** What `/resources` says about one resource. */
@@ -74,10 +76,10 @@ export class Program {
   /** Starts it and does not wait. */
   spawn(): Run {
     if (this.#run && !this.#run.exit) throw new Error('it runs already');
-    const { flags = [] } = this.#options;
+    const { flags = [], nodeFlags = [] } = this.#options;
     this.#run = new Run({
       args: [
-        ...[ENTRY, 'serve', '--port', '0', '--admin-port', '0'],
+        ...[...nodeFlags, ENTRY, 'serve', '--port', '0', '--admin-port', '0'],
         ...['--resources', this.resourcesFolder, '--data', this.dataFolder],
         ...flags,
       ],

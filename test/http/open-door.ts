@@ -94,6 +94,7 @@ export function topologyOf(ingresses: readonly Ingress[]): Topology {
     ingresses: new Map(ingresses.map((each) => [each.id, each])),
     egresses: new Map(),
     services: new Map(),
+    correlationKeys: new Map(),
   };
 }
 

@@ -18,6 +18,9 @@ describe('the program', () => {
     expect(code).toBe(0);
     const words = stdout.replace(/\s+/g, ' ');
     expect(words).toContain('serve [options] Takes events');
+    expect(words).toContain('validate [options] <path> Checks resources');
+    expect(words).toContain('--strict Fail on warnings');
+    expect(words).toContain('get [options] [kind] [name] Shows what became');
     expect(words).toContain('--settings <file> YAML file');
     for (const name of SETTING_NAMES) {
       const { help, default: fallback, defaultText } = SETTINGS[name] as SettingRow;
@@ -53,6 +56,18 @@ describe('the program', () => {
     ['an unknown flag', ['serve', '--prot', '1'], /^KNEAR_SETTING_UNKNOWN: .*--prot.*--port/],
     ['a flag without value', ['serve', '--port'], /^KNEAR_USAGE: .*--port.*missing/],
     ['a word too many', ['serve', 'resources'], /^KNEAR_USAGE: .*resources/],
+    ['a path that is missing', ['validate'], /^KNEAR_USAGE: .*path/],
+    ['a kind that does not exist', ['get', 'brokr'], /^KNEAR_USAGE: .*brokr; did you mean broker/],
+    [
+      'a format that does not exist',
+      ['get', '-o', 'xml'],
+      /^KNEAR_USAGE: .*xml.*table, yaml, json/,
+    ],
+    [
+      'a flag of another command',
+      ['validate', '--port', '1', '.'],
+      /^KNEAR_SETTING_UNKNOWN: .*--port/,
+    ],
     ['a value out of range', ['serve', '--port', '99999'], /^KNEAR_SETTING_INVALID: --port 99999 /],
   ])('%s is one line with a code, and exit code 2', async (_name, args, line) => {
     const { code, stdout, stderr } = await knear(...args);
@@ -66,6 +81,29 @@ describe('the program', () => {
     const { code, stderr } = await knear('serve', { KNEAR_PROT: '1' });
     expect(code).toBe(2);
     expect(stderr).toMatch(/^KNEAR_SETTING_UNKNOWN: .*KNEAR_PORT/);
+  });
+});
+
+test('validate prints on stdout, and its exit code is that of the program', async () => {
+  expect(await knear('validate', join(packageFolder(), 'config/crds'))).toEqual({
+    code: 0,
+    stdout: expect.stringMatching(/config\/crds: 0 valid resources, 0 errors, 0 warnings\n$/),
+    stderr: '',
+  });
+  const settings = join(packageFolder(), 'package.json');
+  expect(await knear('validate', settings)).toMatchObject({
+    code: 1,
+    stdout: expect.stringContaining('package.json:1: apiVersion and kind are needed, as texts\n'),
+  });
+});
+
+test('get says where it has asked in vain', async () => {
+  expect(await knear('get', 'broker', '--admin-url', 'http://127.0.0.1:1')).toEqual({
+    code: 1,
+    stdout: '',
+    stderr: expect.stringMatching(
+      /^KNEAR_ADMIN_UNREACHABLE: no knear answers at http:..127.0.0.1:1 /,
+    ),
   });
 });
 

@@ -31,6 +31,7 @@ beforeEach(() => {
     door: () => ({ requestsInFlight: 5, bodyBytesHeld: 50 }),
     open: () => ({ count: 7, bytes: 700 }),
     slots: () => [{ egressId: TRIGGER.id, slots: { inUse: 2, limit: 4 } }],
+    spans: () => ({ exported: 9, dropped: { 'queue-full': 8, 'export-failed': 7 } }),
   });
 });
 
@@ -400,6 +401,7 @@ function topologyOf(ingresses: readonly Ingress[], egresses: readonly Egress[]):
     ingresses: new Map(ingresses.map((each) => [each.id, each])),
     egresses: new Map(egresses.map((each) => [each.id, each])),
     services: new Map(),
+    correlationKeys: new Map(),
   };
 }
 

@@ -59,6 +59,7 @@ describe('defaults', () => {
       parkedBytesMax: 67_108_864,
       parkedAgeMs: 604_800_000,
       goneAfterMs: 600_000,
+      tracingSampling: 1,
     });
   });
 
@@ -111,6 +112,9 @@ describe('values', () => {
     ['the largest port', 'port', '65535', 'port', 65_535],
     ['an IPv6 address', 'host', '::1', 'host', '::1'],
     ['a level', 'logLevel', 'debug', 'logLevel', 'debug'],
+    ['a URL', 'tracingEndpoint', 'https://otel:4318', 'tracingEndpoint', 'https://otel:4318/'],
+    ['a share', 'tracingSampling', '0.25', 'tracingSampling', 0.25],
+    ['none of it', 'tracingSampling', '0', 'tracingSampling', 0],
   ] as const)('%s', async (_name, setting, text, field, value) => {
     expect(await read({ flags: { [setting]: text } })).toMatchObject({ [field]: value });
     expect(await read({ file: `${setting}: ${text}` })).toMatchObject({ [field]: value });
@@ -139,6 +143,13 @@ describe('values', () => {
     ['a host with a space', 'host', 'a b'],
     ['an empty host', 'host', ''],
     ['an empty folder', 'data', ''],
+    ['a URL of another kind', 'tracingEndpoint', 'grpc://otel:4317'],
+    ['a URL without its kind', 'tracingEndpoint', 'otel:4318'],
+    ['an empty URL', 'tracingEndpoint', ''],
+    ['a share in per cent', 'tracingSampling', '10%'],
+    ['more than all', 'tracingSampling', '1.01'],
+    ['less than nothing', 'tracingSampling', '-0.1'],
+    ['a share without digits before the point', 'tracingSampling', '.5'],
   ] as const)('%s is refused, with the flag and what it may be', async (_name, setting, text) => {
     await expect(read({ flags: { [setting]: text } })).rejects.toMatchObject({
       code: 'KNEAR_SETTING_INVALID',

@@ -29,10 +29,10 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'two settles of one lease both lower the references',
     file: 'broker/log/grouped-log.ts',
-    find: "if (row.state !== 'open' && row.state !== 'ready') return Promise.resolve();",
+    find: "if (row.state !== 'open' && row.state !== 'ready') return undefined;",
     replace:
       "if (row.state === 'settled' && row.content) this.#committer.open.refer(row.position, -1, row.content);\n" +
-      "    if (row.state !== 'open' && row.state !== 'ready') return Promise.resolve();",
+      "    if (row.state !== 'open' && row.state !== 'ready') return undefined;",
   },
   {
     name: 'a reader that has not reached the newest position says caught up',

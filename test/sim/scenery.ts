@@ -17,7 +17,13 @@ export function scenery(
     const current = changed.has(egress.id) ? changed.get(egress.id) : egress;
     return current ? [[current.id, current] as const] : [];
   });
-  return { revision, ingresses: INGRESSES, egresses: new Map(egresses), services: new Map() };
+  return {
+    revision,
+    ingresses: INGRESSES,
+    egresses: new Map(egresses),
+    services: new Map(),
+    correlationKeys: new Map(),
+  };
 }
 
 const ingress = (id: string, kind: Ingress['kind'], isEarly = true): [string, Ingress] => [
@@ -152,6 +158,11 @@ export const EGRESSES: readonly Egress[] = [
     retry: exponential(1, 100),
   }),
 ];
+
+/** Those whose subscribers are not asked for a reply that goes anywhere. */
+export const LISTENING: ReadonlySet<string> = new Set(
+  EGRESSES.filter(({ kind, reply }) => kind === 'subscription' && !reply).map(({ id }) => id),
+);
 
 export function makeEvent(id: string, type: string, key: string): CloudEvent {
   return {

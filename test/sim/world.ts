@@ -29,7 +29,7 @@ import type { MountedDisk } from './disk.ts';
 import { NO_FAULTS } from './faults.ts';
 import type { Faults } from './faults.ts';
 import { SeededRandom } from './random.ts';
-import { EGRESSES, idOf, makeEvent, REPLYING, scenery } from './scenery.ts';
+import { EGRESSES, idOf, LISTENING, makeEvent, REPLYING, scenery } from './scenery.ts';
 import { checkTables } from './tables.ts';
 import { ProcessClock, Timeline } from './timeline.ts';
 
@@ -311,6 +311,8 @@ class World {
     }
     if (dice < rejects + resets + hangs + nonsense) {
       const code = 'KNEAR_REPLY_INVALID';
+      // Where nobody wants a reply, a 2xx is a 2xx.
+      if (LISTENING.has(new URL(request.url).hostname)) this.#take(request);
       return answer({ kind: 'malformed', status: 200, code, detail: 'nonsense' });
     }
     return answer(this.#take(request));

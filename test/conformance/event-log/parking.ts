@@ -113,5 +113,6 @@ async function parkAll(scene: Scene, ids: readonly string[], sizeBytes = 0): Pro
     ids.map((id) => eventTo('a', id, data)),
   );
   const deliveries = await scene.pull('a', ids.length);
-  await Promise.all(deliveries.map((one) => one.settle([parked(one.event, scene.nowMs())])));
+  const settled = deliveries.map((one) => one.settle([parked(one.event, scene.nowMs())]));
+  for (const one of settled) await one;
 }
