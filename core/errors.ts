@@ -99,6 +99,7 @@ export const ERRORS = {
   },
   KNEAR_USAGE: { status: 400, retryable: false, title: 'The command line cannot be understood' },
   KNEAR_RESOURCE_UNKNOWN: { status: 404, retryable: true, title: 'No such resource' },
+  KNEAR_ADMIN_FORBIDDEN: { status: 403, retryable: false, title: 'Not meant for this' },
   KNEAR_ADMIN_UNREACHABLE: { status: 502, retryable: true, title: 'No knear answers there' },
   KNEAR_SETTING_UNKNOWN: { status: 400, retryable: false, title: 'No such setting' },
   KNEAR_SETTING_INVALID: {

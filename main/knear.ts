@@ -11,28 +11,15 @@
  * The banner, the sample functions and what `validate` finds print on stdout; the log, one JSON object a line, goes to stderr.
  */
 import { realpathSync } from 'node:fs';
-import { Command, CommanderError, Option } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { destination, pino, stdTimeFunctions, type Logger } from 'pino';
 import { codeOf } from '../core/errors.ts';
-import { banner } from './banner.ts';
-import { OUTPUT_FORMATS, type GetOptions } from './get.ts';
-import { openSampleFunctions } from './sample-functions.ts';
-import type { Running } from './serve.ts';
-import { packageVersion, readSettings, type Settings, type SettingSources } from './settings.ts';
-import { flagOf, SETTING_NAMES, SETTINGS, type SettingRow } from './settings-table.ts';
+import { EXIT_FAILED, type Terminal } from './commands/command.ts';
+import { addGet } from './commands/get.ts';
+import { addServe } from './commands/serve.ts';
+import { addValidate } from './commands/validate.ts';
+import { packageVersion } from './settings.ts';
 import { systemClock } from './time.ts';
-
-/** What a command line needs of the world around it. */
-export interface Terminal {
-  readonly env: NodeJS.ProcessEnv;
-  readonly cwd: string;
-  print(text: string): void;
-  complain(text: string): void;
-  openLogger(level: string): Logger;
-  serve(settings: Settings, logger: Logger): Promise<Running>;
-  /** Resolves when somebody wants the program to end. */
-  stopAsked(): Promise<void>;
-}
 
 /** Runs one command line, without `node` and the script. Resolves with the exit code; never rejects. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
@@ -105,7 +92,6 @@ export function reportFault(error: unknown, logger: Logger, exit: (code: number)
   exit(EXIT_FAULT);
 }
 
-const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
 /** EX_SOFTWARE of sysexits.h. */
 const EXIT_FAULT = 70;
@@ -122,122 +108,10 @@ function commandLine(terminal: Terminal, end: (code: number) => void): Command {
       // `explain` prints errors, with their code.
       outputError: () => undefined,
     });
-  const serve = program
-    .command('serve')
-    .description(
-      'Takes events for the Brokers and Channels in a folder of YAML files and delivers them, until SIGTERM or Ctrl-C.\n' +
-        'Each flag is also an environment variable (--admin-port: KNEAR_ADMIN_PORT) and a key of the settings file ' +
-        '(adminPort); a flag goes before a variable, a variable before the file.',
-    )
-    .action((flags: SettingSources['flags'] & object) => serveUntilStopped(flags, terminal));
-  serve.addOption(new Option('--settings <file>', 'YAML file with settings.'));
-  for (const name of SETTING_NAMES) serve.addOption(optionOf(name));
-  const check = program
-    .command('validate')
-    .description(
-      'Checks resources as serve would, and tells each problem in a line on stdout: `file:line: resource: field: what`. ' +
-        'Ends with 1 if there is one.',
-    )
-    .argument('<path>', 'Folder of YAML and JSON files, or one such file.')
-    .option('--strict', 'Fail on warnings, too: references that lead nowhere here, and the like.')
-    .action(async (path: string, { strict }: { strict?: true }) => {
-      const isStrict = strict === true;
-      end((await hasProblems(path, isStrict, terminal)) ? EXIT_FAILED : 0);
-    });
-  const show = program
-    .command('get')
-    .description(
-      'Shows what became of the resources that a running knear serves, as kubectl would.',
-    )
-    .argument(
-      '[kind]',
-      'broker, trigger, channel, subscription, sequence, ...; all if there is none.',
-    )
-    .argument('[name]', 'Of one resource.')
-    .option('-n, --namespace <namespace>', 'Of one namespace.')
-    .addOption(
-      new Option('-o, --output <format>', 'How it is shown.')
-        .choices(OUTPUT_FORMATS)
-        .default('table'),
-    )
-    .option('--admin-url <url>', 'Where the admin server is.', ADMIN_URL)
-    .action(async (kind: string | undefined, name: string | undefined, flags: GetFlags) => {
-      const { get } = await import('./get.ts');
-      const target = { ...(kind !== undefined && { kind }), ...(name !== undefined && { name }) };
-      terminal.print(await get({ ...target, ...flags }));
-    });
+  const commands = [addServe, addValidate, addGet].map((add) => add(program, { terminal, end }));
   return program.addHelpText('after', () =>
-    [serve, check, show].map((command) => `\n${command.helpInformation()}`).join(''),
+    commands.map((command) => `\n${command.helpInformation()}`).join(''),
   );
-}
-
-const ADMIN_URL = 'http://127.0.0.1:9090';
-
-type GetFlags = Pick<GetOptions, 'namespace' | 'output' | 'adminUrl'>;
-
-async function hasProblems(
-  path: string,
-  isStrict: boolean,
-  { cwd, print }: Terminal,
-): Promise<boolean> {
-  // Loaded when needed, as serve.
-  const { validate } = await import('./validate.ts');
-  const { lines, errorCount, warningCount } = await validate({ path, cwd, clock: systemClock });
-  print(`${lines.join('\n')}\n`);
-  return errorCount > 0 || (isStrict && warningCount > 0);
-}
-
-const PLACEHOLDERS: Readonly<Record<SettingRow['kind'], string>> = {
-  folder: 'folder',
-  host: 'host',
-  level: 'level',
-  url: 'url',
-  port: 'port',
-  count: 'number',
-  size: 'bytes',
-  share: 'share',
-  duration: 'duration',
-};
-
-function optionOf(name: (typeof SETTING_NAMES)[number]): Option {
-  const { kind, default: fallback, defaultText, help } = SETTINGS[name] as SettingRow;
-  // Not as a default of commander's: that would look like a flag that was given.
-  const text = `${help} (default: ${fallback ?? defaultText ?? ''})`;
-  return new Option(`${flagOf(name)} <${PLACEHOLDERS[kind]}>`, text);
-}
-
-/** What config/samples/quickstart/1-functions.yaml says. */
-const SAMPLE_FUNCTIONS_PORT = 18_080;
-
-async function serveUntilStopped(
-  flags: NonNullable<SettingSources['flags']>,
-  terminal: Terminal,
-): Promise<void> {
-  const settings = await readSettings({ flags, env: terminal.env, cwd: terminal.cwd });
-  // Before anything takes long, so that a signal during the start is not lost.
-  const stop = terminal.stopAsked();
-  const logger = terminal.openLogger(settings.logLevel);
-  const functions = settings.hasSampleFunctions
-    ? await openSampleFunctions({
-        port: SAMPLE_FUNCTIONS_PORT,
-        print: (line) => terminal.print(`${line}\n`),
-      })
-    : undefined;
-  try {
-    const running = await terminal.serve(settings, logger);
-    terminal.print(`${bannerOf(running, settings)}\n\n`);
-    await stop;
-    logger.info({ drainMs: settings.drainMs }, 'stopping: attempts in progress may end');
-    await running.stop();
-    logger.info('stopped');
-  } finally {
-    await functions?.close();
-  }
-}
-
-function bannerOf({ ingressUrl, adminUrl, statuses }: Running, { resources }: Settings): string {
-  const version = packageVersion();
-  return banner({ version, ingressUrl, adminUrl, resources, statuses: statuses() });
 }
 
 /** Says what went wrong, in one line, and gives the exit code. */

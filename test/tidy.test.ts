@@ -42,7 +42,7 @@ const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
   '@opentelemetry/sdk-trace-base': ['main/tracing.ts', 'main/tracing-export.ts'],
   ajv: ['controller/source/'],
   cloudevents: ['main/sample-functions.ts'],
-  commander: ['main/knear.ts'],
+  commander: ['main/commands/', 'main/knear.ts'],
   fastify: ['broker/server.ts', 'main/admin.ts'],
   lmdb: ['broker/log/lmdb.ts'],
   'lru-cache': ['broker/log/records.ts'],

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { openAdmin, type Admin, type Health } from '../../main/admin.ts';
+import { KnearError } from '../../core/errors.ts';
+import { INTENT_HEADER, openAdmin, type Admin, type Health } from '../../main/admin.ts';
 
 let admin: Admin;
 let health: Health;
@@ -17,6 +18,17 @@ beforeEach(async () => {
     health: () => health,
     resources: () => resources,
     problems: () => [{ where: 'broken.yaml:1' }],
+    routes: [
+      { method: 'GET', path: '/things/:name', answer: ({ params, query }) => ({ params, query }) },
+      { method: 'POST', path: '/things/:name', answer: ({ body }) => ({ body }) },
+      {
+        method: 'DELETE',
+        path: '/things/:name',
+        answer: () => {
+          throw new KnearError('KNEAR_RESOURCE_UNKNOWN', 'there is no such thing');
+        },
+      },
+    ],
   });
 });
 
@@ -75,6 +87,50 @@ describe('metrics and resources', () => {
     expect(response.status).toBe(500);
     expect(response.headers.get('content-type')).toContain('application/problem+json');
     expect(await response.json()).toMatchObject({ status: 500, detail: 'the log is closed' });
+  });
+});
+
+describe('a route of somebody else', () => {
+  const meant = { [INTENT_HEADER]: 'yes' };
+
+  test('gets its parameters', async () => {
+    expect(await (await get('/things/a%20b?c=d')).json()).toEqual({
+      params: { name: 'a b' },
+      query: { c: 'd' },
+    });
+  });
+
+  test('gets the body, as JSON', async () => {
+    const headers = { ...meant, 'content-type': 'application/json' };
+    const response = await get('/things/a', { method: 'POST', headers, body: '{"x":1}' });
+    expect(await response.json()).toEqual({ body: { x: 1 } });
+  });
+
+  test('that changes something is not taken from a page in a browser', async () => {
+    const response = await get('/things/a', { method: 'DELETE' });
+    expect(response.status).toBe(403);
+    expect(await response.json()).toMatchObject({
+      code: 'KNEAR_ADMIN_FORBIDDEN',
+      detail: expect.stringContaining('knear-admin'),
+    });
+  });
+
+  test('tells an error with its code', async () => {
+    const response = await get('/things/a', { method: 'DELETE', headers: meant });
+    expect(response.status).toBe(404);
+    expect(await response.json()).toEqual({
+      type: 'about:blank',
+      status: 404,
+      title: 'No such resource',
+      detail: 'there is no such thing',
+      code: 'KNEAR_RESOURCE_UNKNOWN',
+    });
+  });
+
+  test('is named where another method is tried', async () => {
+    const response = await get('/things/a', { method: 'PUT' });
+    expect(response.status).toBe(405);
+    expect(response.headers.get('allow')).toBe('GET, POST, DELETE');
   });
 });
 
