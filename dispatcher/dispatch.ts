@@ -437,6 +437,7 @@ class Run {
       dest,
       status,
       ...(code && { code }),
+      ...(verdict.kind === 'reply' && { reply: verdict.event }),
       durationMs: this.#context.clock.monotonicMs() - startedMs,
     });
   }

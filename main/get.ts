@@ -4,8 +4,8 @@
  */
 import { stringify } from 'yaml';
 import { suggestion } from '../controller/suggest.ts';
-import { KnearError, messageOf } from '../core/errors.ts';
-import { systemClock as clock } from './time.ts';
+import { KnearError } from '../core/errors.ts';
+import { askAdmin } from './ask-admin.ts';
 
 export interface GetOptions {
   /** As people write it: `broker`, `brokers`, `Broker`, `imc`. Absent: all. */
@@ -32,9 +32,6 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
   Sequence: ['sequence', 'sequences'],
   Parallel: ['parallel', 'parallels'],
 };
-
-/** An admin server answers from memory. */
-const PATIENCE_MS = 5_000;
 
 /**
  * The text to print.
@@ -89,25 +86,7 @@ interface Shown {
 type Answer = Omit<Shown, 'namespace' | 'name'> & { readonly resourceId: string };
 
 async function ask(adminUrl: string): Promise<Shown[]> {
-  const patience = new AbortController();
-  const timer = clock.after(PATIENCE_MS, () => {
-    patience.abort(new Error(`no answer within ${PATIENCE_MS} ms`));
-  });
-  let answer: unknown;
-  try {
-    const response = await fetch(new URL('/resources', adminUrl), { signal: patience.signal });
-    if (!response.ok) throw new Error(`status ${response.status}`);
-    answer = await response.json();
-  } catch (cause) {
-    const why = cause instanceof Error && cause.cause !== undefined ? cause.cause : cause;
-    throw new KnearError(
-      'KNEAR_ADMIN_UNREACHABLE',
-      `no knear answers at ${adminUrl} (${messageOf(why)}): start knear serve, or say where it is with --admin-url`,
-      { cause },
-    );
-  } finally {
-    timer.cancel();
-  }
+  const answer = await askAdmin(adminUrl, '/resources');
   // What the admin server of this very program sends.
   const { resources } = answer as { readonly resources: readonly Answer[] };
   return resources.map((each) => {
@@ -152,7 +131,8 @@ function urlText(status: Readonly<Record<string, unknown>> = {}): string {
   return address?.url ?? subscriberUri ?? physicalSubscription?.subscriberUri ?? '';
 }
 
-function columns(rows: readonly (readonly string[])[]): string {
+/** Text in columns, wide enough for what is in them. */
+export function columns(rows: readonly (readonly string[])[]): string {
   const widths = rows.reduce<number[]>(
     (widest, row) => row.map((cell, index) => Math.max(widest[index] ?? 0, cell.length)),
     [],

@@ -8,15 +8,20 @@
  *   70   a fault of knear: please report it
  *   130, 143   ended at once by a second SIGINT, SIGTERM
  *
- * The banner, the sample functions and what `validate` finds print on stdout; the log, one JSON object a line, goes to stderr.
+ * The banner, the sample functions and what commands find print on stdout; the log, one JSON object a line, goes to stderr.
  */
 import { realpathSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { destination, pino, stdTimeFunctions, type Logger } from 'pino';
 import { codeOf } from '../core/errors.ts';
 import { EXIT_FAILED, type Terminal } from './commands/command.ts';
+import { addDoctor } from './commands/doctor.ts';
+import { addExplain } from './commands/explain.ts';
 import { addGet } from './commands/get.ts';
+import { addParked } from './commands/parked.ts';
+import { addSend } from './commands/send.ts';
 import { addServe } from './commands/serve.ts';
+import { addTail } from './commands/tail.ts';
 import { addValidate } from './commands/validate.ts';
 import { packageVersion } from './settings.ts';
 import { systemClock } from './time.ts';
@@ -52,6 +57,9 @@ export async function main(): Promise<void> {
     // Loaded when needed: `knear --help` need not wait for it.
     serve: async (settings, logger) => (await import('./serve.ts')).serve(settings, logger),
     stopAsked: () => stopAsked(process, { exit, nowMs: () => systemClock.monotonicMs() }),
+    input: () => (process.stdin.isTTY ? undefined : process.stdin),
+    isWatched: { prints: process.stdout.isTTY, complaints: process.stderr.isTTY },
+    printsUnread: () => new Promise((resolve) => process.stdout.once('error', () => resolve())),
   });
   exit(code);
 }
@@ -108,7 +116,16 @@ function commandLine(terminal: Terminal, end: (code: number) => void): Command {
       // `explain` prints errors, with their code.
       outputError: () => undefined,
     });
-  const commands = [addServe, addValidate, addGet].map((add) => add(program, { terminal, end }));
+  const commands = [
+    addServe,
+    addValidate,
+    addGet,
+    addExplain,
+    addParked,
+    addSend,
+    addTail,
+    addDoctor,
+  ].map((add) => add(program, { terminal, end }));
   return program.addHelpText('after', () =>
     commands.map((command) => `\n${command.helpInformation()}`).join(''),
   );

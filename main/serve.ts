@@ -25,18 +25,20 @@ import { Dispatcher } from '../dispatcher/dispatcher.ts';
 import { openAdmin } from './admin.ts';
 import type { Health } from './admin.ts';
 import { watchBusy } from './busy.ts';
+import { openExplain } from './explain.ts';
 import { closeAll } from './lifecycle.ts';
 import { logObserver } from './log-observer.ts';
 import { composeObservers, openMetrics } from './metrics.ts';
+import { openParked } from './parked.ts';
 import { Plan } from './plan.ts';
+import { reserveBytesOf } from './reserve.ts';
 import type { Settings } from './settings.ts';
+import { openTails } from './tail.ts';
 import { systemClock as clock } from './time.ts';
 import type { Tracing } from './tracing.ts';
 
 /** A quarter of the log for one Broker or Channel: three others can always go on when one has no subscriber. */
 const QUOTA_SHARE = 0.25;
-/** The disk keeps a twentieth free, or what the settings say, whichever is more. */
-const RESERVE_SHARE = 0.05;
 /** After the drain: as long as it takes to close idle connections. */
 const CUT_MS = 500;
 /** For the last spans: a collector that is there takes them in a tenth of it, and for one that is not nobody waits long. */
@@ -72,13 +74,7 @@ async function open(
   logger: Logger,
   opened: (() => Promise<void>)[],
 ): Promise<Running> {
-  const stopWatching = new AbortController();
-  const source = await openYamlFolder({ folder: settings.resources, clock });
-  const snapshots = source.watch({ signal: stopWatching.signal })[Symbol.asyncIterator]();
-  opened.push(() => {
-    stopWatching.abort();
-    return Promise.resolve();
-  });
+  const snapshots = await openSnapshots(settings, opened);
   const plan = new Plan(settings, { logger, clock });
   plan.follow(await nextSnapshot(snapshots));
   const tracing = await openTraces(settings, { plan, logger, opened });
@@ -94,11 +90,16 @@ async function open(
     slots: () => [...dispatcher.loops()].map(({ id, slots }) => ({ egressId: id, slots })),
     ...(tracing && { spans: () => tracing.counts }),
   });
-  const observer = composeObservers(metrics.observer, logObserver(logger));
-  const log = await openLog(settings, observer, plan.match);
+  const topology = () => plan.topology;
+  const tails = openTails({ topology, clock });
+  const explain = openExplain({ eventsMax: settings.explainEvents, topology, clock });
+  const observers = [metrics.observer, logObserver(logger), tails.observer, explain.observer];
+  const observer = composeObservers(...observers);
+  const log = await openLog(settings, observer, explain.match(plan.match));
   opened.push(() => log.close());
 
-  const dispatcher = openDispatcher(settings, { plan, log, observer, ...tracer, logger, opened });
+  const delivering = { plan, log, observer, ...tracer, logger, opened };
+  const dispatcher = openDispatcher(settings, delivering);
 
   const door = await openIngress({
     host: settings.host,
@@ -116,6 +117,9 @@ async function open(
   plan.servedAt(door.url);
   dispatcher.apply(plan.topology);
 
+  const parked = openParked({ log, topology, clock, logger });
+  opened.push(() => within(CUT_MS, parked.close()));
+
   const admin = await openAdmin({
     host: settings.adminHost,
     port: settings.adminPort,
@@ -123,6 +127,7 @@ async function open(
     health: () => healthOf(log),
     resources: () => plan.statuses,
     problems: () => plan.problems,
+    routes: [tails.route, ...explain.routes, ...parked.routes],
   });
   opened.push(() => admin.close());
 
@@ -137,6 +142,20 @@ async function open(
     statuses: () => plan.statuses,
     stop: () => (stopping ??= closeAll(opened, logger)),
   };
+}
+
+/** The resources, each time that they have changed. */
+async function openSnapshots(
+  settings: Settings,
+  opened: (() => Promise<void>)[],
+): Promise<AsyncIterator<Snapshot>> {
+  const stopWatching = new AbortController();
+  const source = await openYamlFolder({ folder: settings.resources, clock });
+  opened.push(() => {
+    stopWatching.abort();
+    return Promise.resolve();
+  });
+  return source.watch({ signal: stopWatching.signal })[Symbol.asyncIterator]();
 }
 
 function openDispatcher(
@@ -194,7 +213,7 @@ async function openTraces(
 
 async function openLog(settings: Settings, observer: Observer, match: Match): Promise<EventLog> {
   const store = await LmdbStore.open({ folder: settings.data, clock });
-  const { blocks, bsize } = await statfs(settings.data);
+  const disk = await statfs(settings.data);
   return GroupedLog.open({
     store,
     match,
@@ -203,7 +222,7 @@ async function openLog(settings: Settings, observer: Observer, match: Match): Pr
     limits: {
       sizeMaxBytes: settings.logSizeMaxBytes,
       quotaBytes: settings.logSizeMaxBytes * QUOTA_SHARE,
-      reserveBytes: Math.max(settings.logReserveBytes, blocks * bsize * RESERVE_SHARE),
+      reserveBytes: reserveBytesOf(settings, disk),
       windowMax: WINDOW_MAX,
       parkedMax: settings.parkedMax,
       parkedBytesMax: settings.parkedBytesMax,

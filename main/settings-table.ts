@@ -163,6 +163,13 @@ export const SETTINGS = {
     max: TIMER_MAX,
     help: 'Time for which the waiting events of a deleted Trigger or Subscription are kept: created again under the same identity within it, it goes on where it was.',
   },
+  explainEvents: {
+    kind: 'count',
+    default: '1000',
+    min: '0',
+    max: '100000',
+    help: 'Events that knear explain can tell of: this many that went well, as many with failed attempts, and as many that were parked, dead-lettered or dropped, without their data. A thousand of each take some 5 MB; 0 remembers nothing.',
+  },
   tracingEndpoint: {
     kind: 'url',
     defaultText: 'none: no spans are recorded',

@@ -50,6 +50,7 @@ export interface Settings {
   readonly parkedBytesMax: number;
   readonly parkedAgeMs: number;
   readonly goneAfterMs: number;
+  readonly explainEvents: number;
   /** Absent: no spans are recorded. */
   readonly tracingEndpoint?: string;
   /** From 0 to 1. */
@@ -227,6 +228,7 @@ function settingsOf(values: Values): Settings {
     parkedBytesMax: number('parkedBytesMax'),
     parkedAgeMs: number('parkedAge'),
     goneAfterMs: number('goneAfter'),
+    explainEvents: number('explainEvents'),
     ...(tracingEndpoint !== undefined && { tracingEndpoint }),
     tracingSampling: number('tracingSampling'),
   };

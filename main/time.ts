@@ -19,3 +19,15 @@ export const systemClock: Clock = {
 };
 
 export const systemRandom: Random = { next: () => Math.random() };
+
+/** Resolves after this time. Unlike a timer of the clock it keeps the process alive: commands have nothing else to do. */
+export function pause(delayMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, delayMs);
+  });
+}
+
+/** A name that nobody else has: a random UUID (RFC 9562, version 4). */
+export function randomId(): string {
+  return crypto.randomUUID();
+}

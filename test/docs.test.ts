@@ -163,8 +163,19 @@ function anchorsOf(text: string): string[] {
 
 /** What a user can type: ours, and what the tools of bench and test read. */
 function isFlag(flag: string): boolean {
-  const commands = ['--strict', '--namespace', '--output', '--admin-url'];
-  const own = ['--settings', '--help', '--version', ...commands, ...SETTING_NAMES.map(flagOf)];
+  const commands = ['--strict', '--namespace', '--output', '--admin-url', '--source'];
+  const parked = ['--all', '--position', '--to', '--yes'];
+  const send = ['--type', '--id', '--subject', '--extension', '--data', '--file', '--content-type'];
+  const more = [...send, '--structured', '--retry', '--filter'];
+  const own = [
+    '--settings',
+    '--help',
+    '--version',
+    ...commands,
+    ...parked,
+    ...more,
+    ...SETTING_NAMES.map(flagOf),
+  ];
   const name = flag.slice(2);
   const isRead = new RegExp(`--${name}\\b|'${name}'|^\\s+${name}: \\{`, 'm');
   const readers = ['bench/options.ts', 'test/sim/run.ts', 'test/kill/run.ts', 'package.json'];

@@ -12,7 +12,7 @@ import { strict as assert } from 'node:assert';
 
 import type { KnearError } from '../../core/errors.ts';
 import { eventSizeBytes } from '../../core/event.ts';
-import type { Position } from '../../core/ports/event-log.ts';
+import type { Position, Work } from '../../core/ports/event-log.ts';
 import type { EgressQueue } from './egress-queue.ts';
 import type { Entry, IngressAccount, PendingRow, Row } from './entry.ts';
 import { numberKey, positionKey, rowKey, timerKey } from './keys.ts';
@@ -97,7 +97,7 @@ export class Group {
     return this.#hasUrgentChange ? 0 : this.#flushByMs;
   }
 
-  /** Work or a parked entry came to one of its records: nothing is gained by waiting. */
+  /** Work or a parked entry came to one of its records, or somebody waits for what goes: nothing is gained by waiting. */
   hurry(): void {
     this.#hasUrgentChange = true;
   }
@@ -159,6 +159,19 @@ export class Group {
     this.refer(position, -1, record);
     this.leavingParked.push({ queue, position });
     this.count(queue, { parked: -1, parkedBytes: -record.sizeBytes });
+  }
+
+  /** A parked entry is to be delivered anew. One row goes and another comes, so the reference stays (L9). */
+  replayParked(
+    queue: EgressQueue,
+    position: Position,
+    { work, sizeBytes }: { work: Work; sizeBytes: number },
+  ): void {
+    this.#change({ table: 'parked', key: rowKey(queue.number, position) });
+    this.leavingParked.push({ queue, position });
+    this.count(queue, { parked: -1, parkedBytes: -sizeBytes });
+    this.#writeRow({ queue, position, sizeBytes, row: { kind: 'work', work, dueAtMs: 0 } });
+    this.#hasUrgentChange = true;
   }
 
   /** A timer is due: its Work may be offered. */

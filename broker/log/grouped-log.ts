@@ -134,9 +134,12 @@ export class GroupedLog implements EventLog {
     this.#parking = new Parking({
       store,
       limits,
+      clock,
       observer,
-      openGroup: () => this.#committer.open,
-      recordSize: (position) => this.#records.read(position),
+      records: this.#records,
+      committer: this.#committer,
+      findQueue: (egressId) => this.#accounts.findQueue(egressId),
+      failure: () => (this.#isClosed ? closedError() : this.#committer.failure),
     });
   }
 
@@ -191,11 +194,15 @@ export class GroupedLog implements EventLog {
 
   parked(egressId: string, options: { after?: Position; limit: number }): ParkedEntry[] {
     const queue = this.#accounts.findQueue(egressId);
-    if (!queue) return [];
-    return this.#parking.list(queue, options).map(({ position, parked }) => {
-      const { event } = this.#records.read(position);
-      return { position, event, failure: parked.failure, atMs: parked.atMs };
-    });
+    return queue ? this.#parking.entries(queue, options) : [];
+  }
+
+  replay(egressId: string, positions: readonly Position[]): Promise<number> {
+    return this.#parking.replay(egressId, positions);
+  }
+
+  dropParked(egressId: string, positions: readonly Position[]): Promise<number> {
+    return this.#parking.discard(egressId, positions);
   }
 
   async drop(egressId: string): Promise<number> {

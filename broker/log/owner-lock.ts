@@ -62,6 +62,16 @@ export async function acquireOwnerLock(folder: string): Promise<OwnerLock> {
   );
 }
 
+/**
+ * Who owns the folder, without a claim to it: `undefined` when nobody does. `pid` is absent where the owner does not answer.
+ * Rejects with the error of the system when the folder cannot be asked.
+ */
+export async function ownerOf(folder: string): Promise<{ readonly pid?: string } | undefined> {
+  const answer = await ask(folder, OWNER);
+  if (answer.kind !== 'alive') return undefined;
+  return answer.pid === undefined ? {} : { pid: answer.pid };
+}
+
 /** A round starts over only when another process came or went meanwhile; 20 in a row is a crash loop of others. */
 const ROUNDS_MAX = 20;
 

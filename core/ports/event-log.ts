@@ -46,6 +46,22 @@ export interface EventLog {
   /** Parked entries of an egress, oldest first. */
   parked(egressId: string, options: { after?: Position; limit: number }): ParkedEntry[];
 
+  /**
+   * Parked entries of an egress become deliveries of it anew: phase `deliver`, no attempt yet, ready at once. All of them
+   * in one write, durable when it resolves; an entry is parked or ready, never both and never neither. Returns how many
+   * were still parked. What is not parked (any more), or named twice, is passed over.
+   * @throws KNEAR_LOG_FAILED: all are parked as before; KNEAR_CLOSED.
+   */
+  replay(egressId: string, positions: readonly Position[]): Promise<number>;
+
+  /**
+   * Parked entries of an egress end as `dropped`, in one write, durable when it resolves. Returns how many were still
+   * parked. What is not parked (any more), or named twice, is passed over.
+   * @throws KNEAR_LOG_FAILED: all are parked as before; KNEAR_LOG_CORRUPT when one cannot be read: nothing has changed;
+   *   KNEAR_CLOSED.
+   */
+  dropParked(egressId: string, positions: readonly Position[]): Promise<number>;
+
   /** Whether appends are taken, and if not, why. */
   readonly state: LogState;
 

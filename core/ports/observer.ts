@@ -18,7 +18,7 @@ export interface Observer {
  * - filtered: it does not match (any more)
  * - dead-lettered: the dead letter sink took it
  * - parked: retries and dead letter sink failed; kept, can be replayed
- * - dropped: the user asked for `exhausted: drop`, or the parking bound was reached
+ * - dropped: the user asked for `exhausted: drop`, dropped what was parked, or the parking bound was reached
  * - gone: its egress was deleted
  */
 export type End = 'delivered' | 'filtered' | 'dead-lettered' | 'parked' | 'dropped' | 'gone';
@@ -55,6 +55,8 @@ export type Happening =
       readonly dest: string;
       readonly status: number;
       readonly code?: ErrorCode;
+      /** What a subscriber answered, when that is an event. */
+      readonly reply?: CloudEvent;
       readonly durationMs: number;
     }
   /** An attempt could not reach one endpoint and goes on with another; it is told as `attempted` when it is over. */
@@ -79,13 +81,14 @@ export type Happening =
       /** From acceptance to the end. */
       readonly ageMs: number;
     }
-  /** Records of a deleted egress, or parked entries past the bound, are gone without being looked at one by one. */
+  /** Records of a deleted egress, or parked entries that somebody dropped or that were past the bound, are gone. */
   | {
       readonly kind: 'discarded';
       readonly egressId: string;
       readonly end: Extract<End, 'gone' | 'dropped'>;
       readonly count: number;
-      readonly reason: 'egress-deleted' | 'parking-count' | 'parking-bytes' | 'parking-age';
+      readonly reason:
+        'egress-deleted' | 'parking-count' | 'parking-bytes' | 'parking-age' | 'parked-dropped';
     }
   /** A lease ended without an outcome; the delivery is offered again. */
   | { readonly kind: 'lease-lost'; readonly egressId: string; readonly lease: number }

@@ -1,4 +1,5 @@
 /** What all commands have in common: what they get, and how they end. */
+import type { Readable } from 'node:stream';
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { Logger } from 'pino';
@@ -15,6 +16,12 @@ export interface Terminal {
   serve(settings: Settings, logger: Logger): Promise<Running>;
   /** Resolves when somebody wants the program to end. */
   stopAsked(): Promise<void>;
+  /** What is piped in; `undefined` where a person would have to type. */
+  input(): Readable | undefined;
+  /** Whether a person looks: what goes into a file or a pipe has no colours and no bars. */
+  readonly isWatched: { readonly prints: boolean; readonly complaints: boolean };
+  /** Resolves when nobody reads any more what is printed. */
+  printsUnread(): Promise<void>;
 }
 
 export interface CommandContext {

@@ -16,10 +16,15 @@ export const addServe: AddCommand = (program, { terminal }) => {
         '(adminPort); a flag goes before a variable, a variable before the file.',
     )
     .action((flags: SettingSources['flags'] & object) => serveUntilStopped(flags, terminal));
-  serve.addOption(new Option('--settings <file>', 'YAML file with settings.'));
-  for (const name of SETTING_NAMES) serve.addOption(optionOf(name));
+  for (const option of settingOptions()) serve.addOption(option);
   return serve;
 };
+
+/** A flag for each setting, and one for the file with settings. */
+export function settingOptions(): Option[] {
+  const file = new Option('--settings <file>', 'YAML file with settings.');
+  return [file, ...SETTING_NAMES.map(optionOf)];
+}
 
 const PLACEHOLDERS: Readonly<Record<SettingRow['kind'], string>> = {
   folder: 'folder',

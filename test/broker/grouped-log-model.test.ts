@@ -53,8 +53,13 @@ const steps: fc.Arbitrary<Step>[] = [
   fc.record({ kind: fc.constant('fail') }),
   fc.record({ kind: fc.constant('drop'), egressId }),
   fc.record({ kind: fc.constantFrom('crash', 'restart') }),
+  fc.record({
+    kind: fc.constantFrom('replay', 'replay', 'discard'),
+    egressId,
+    count: fc.integer({ min: 1, max: 3 }),
+  }),
 ];
-const WEIGHTS = [6, 8, 9, 8, 8, 2, 2, 1, 1, 1];
+const WEIGHTS = [6, 8, 9, 8, 8, 2, 2, 1, 1, 1, 3];
 
 const step = fc.oneof(
   ...steps.map((arbitrary, index) => ({ arbitrary, weight: WEIGHTS[index] ?? 1 })),
@@ -63,7 +68,7 @@ const step = fc.oneof(
 describe('GroupedLog against a set', () => {
   // Windows of 4 and 8: what is offered twice, or never, when the window is full and rows come back below its end (Q1, Q2).
   test.each([{ windowMax: 256 }, { windowMax: 8 }, { windowMax: 4 }])(
-    'L1 to L11: after every step the disk, the offers, the numbers and the answers are those of the model ($windowMax)',
+    'L1 to L11, K1, K2: after every step the disk, the offers, the numbers and the answers are those of the model ($windowMax)',
     async (limits) => {
       const sequences = fc.array(step, { maxLength: 60, size: 'max' });
       const property = fc.asyncProperty(sequences, async (sequence) => {

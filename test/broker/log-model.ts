@@ -77,6 +77,18 @@ export class Model {
     return dropped.length;
   }
 
+  /** Parked entries become Work anew, or end. Returns the Work. */
+  act(egressId: string, eventIds: readonly string[], isReplay: boolean): Token[] {
+    return this.of(egressId)
+      .filter(({ kind, eventId }) => kind === 'parked' && eventIds.includes(eventId))
+      .flatMap((parked) => {
+        const { eventId } = parked;
+        const left = isReplay ? [token({ egressId, eventId, kind: 'work' })] : [];
+        this.settle(parked, left);
+        return left;
+      });
+  }
+
   /** A commit is on its way to the disk. */
   seal(): void {
     this.#sealed = new Set(this.live);

@@ -23,7 +23,9 @@ export type Step =
   | { readonly kind: 'release' | 'extend'; readonly which: number }
   | { readonly kind: 'advance'; readonly ms: number }
   | { readonly kind: 'turn' | 'pass' | 'fail' | 'crash' | 'restart' }
-  | { readonly kind: 'drop'; readonly egressId: string };
+  | { readonly kind: 'drop'; readonly egressId: string }
+  /** Of the oldest parked entries so many. */
+  | { readonly kind: 'replay' | 'discard'; readonly egressId: string; readonly count: number };
 
 /** One output: `own` is about the delivery's event, `new` about another one, `origin` about what a reply answers. */
 export type Leave =

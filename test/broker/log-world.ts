@@ -108,6 +108,10 @@ export class World {
       case 'drop':
         await this.#drop(step.egressId);
         return;
+      case 'replay':
+      case 'discard':
+        this.#act(step);
+        return;
       case 'crash':
         await this.#startNext();
         return;
@@ -274,6 +278,20 @@ export class World {
     await turn();
   }
 
+  /** K1: a replay is a settle of the parked entry that leaves Work. */
+  #act({ kind, egressId, count }: StepOf<'replay' | 'discard'>): void {
+    const { log } = this.#stage;
+    const entries = log.parked(egressId, { limit: count });
+    const positions = entries.map(({ position }) => position);
+    const isReplay = kind === 'replay';
+    const fate = fateOf(
+      isReplay ? log.replay(egressId, positions) : log.dropParked(egressId, positions),
+    );
+    const isRefused = this.#isFailing;
+    const tokens = isRefused ? [] : this.#model.act(egressId, entries.map(eventIdOf), isReplay);
+    if (isReplay || isRefused) this.#promised.push({ what: kind, fate, tokens, isRefused });
+  }
+
   async #close(): Promise<void> {
     const closed = fateOf(this.#stage.log.close());
     await turn();
@@ -415,6 +433,8 @@ export class World {
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
+
+const eventIdOf = ({ event }: Pick<Delivery, 'event'>): string => idOfEvent(event);
 
 function pick<Value>(values: readonly Value[], which: number): Value | undefined {
   return values[which % values.length];

@@ -77,6 +77,14 @@ export class RecordingLog implements EventLog {
     return [];
   }
 
+  replay(): Promise<number> {
+    return Promise.resolve(0);
+  }
+
+  dropParked(): Promise<number> {
+    return Promise.resolve(0);
+  }
+
   close(): Promise<void> {
     return Promise.resolve();
   }

@@ -22,6 +22,8 @@ export function withPull(
     egressIds: () => log.egressIds(),
     drop: (egressId) => log.drop(egressId),
     parked: (egressId, options) => log.parked(egressId, options),
+    replay: (egressId, positions) => log.replay(egressId, positions),
+    dropParked: (egressId, positions) => log.dropParked(egressId, positions),
     close: () => log.close(),
   };
 }

@@ -22,6 +22,9 @@ describe('the program', () => {
     expect(words).toContain('validate [options] <path> Checks resources');
     expect(words).toContain('--strict Fail on warnings');
     expect(words).toContain('get [options] [kind] [name] Shows what became');
+    expect(words).toContain('send [options] [to] Sends one event');
+    expect(words).toContain('tail [options] [name] Shows the events');
+    expect(words).toContain('doctor [options] Looks for what');
     expect(words).toContain('--settings <file> YAML file');
     for (const name of SETTING_NAMES) {
       const { help, default: fallback, defaultText } = SETTINGS[name] as SettingRow;
@@ -58,6 +61,21 @@ describe('the program', () => {
     ['a flag without value', ['serve', '--port'], /^KNEAR_USAGE: .*--port.*missing/],
     ['a word too many', ['serve', 'resources'], /^KNEAR_USAGE: .*resources/],
     ['a path that is missing', ['validate'], /^KNEAR_USAGE: .*path/],
+    ['an event without a type', ['send'], /^KNEAR_USAGE: .*--type/],
+    [
+      'two kinds of data',
+      ['send', '--type', 'a', '--data', 'a', '--file', 'b'],
+      /^KNEAR_USAGE: .*not both/,
+    ],
+    ['no number of tries', ['send', '--type', 'a', '--retry', '-1'], /^KNEAR_USAGE: --retry -1/],
+    [
+      'an extension without value',
+      ['send', '--type', 'a', '--extension', 'b'],
+      /^KNEAR_USAGE: --extension b/,
+    ],
+    ['an address that is none', ['send', 'ftp://a', '--type', 'a'], /^KNEAR_USAGE: ftp:..a/],
+    ['a tail of no name', ['tail', 'a/b/c'], /^KNEAR_USAGE: a.b.c/],
+    ['a report of no format', ['doctor', '-o', 'xml'], /^KNEAR_USAGE: .*xml.*text, json/],
     ['a kind that does not exist', ['get', 'brokr'], /^KNEAR_USAGE: .*brokr; did you mean broker/],
     [
       'a format that does not exist',
@@ -292,6 +310,9 @@ class FakeTerminal {
       return Promise.resolve(this.running);
     },
     stopAsked: () => this.#stop.opened,
+    input: () => undefined,
+    isWatched: { prints: false, complaints: false },
+    printsUnread: () => new Promise(() => undefined),
   };
 }
 

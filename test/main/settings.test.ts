@@ -59,6 +59,7 @@ describe('defaults', () => {
       parkedBytesMax: 67_108_864,
       parkedAgeMs: 604_800_000,
       goneAfterMs: 600_000,
+      explainEvents: 1000,
       tracingSampling: 1,
     });
   });

@@ -41,6 +41,9 @@ async function validate(...args: string[]): Promise<{ code: number; out: string[
     openLogger: () => pino({ level: 'silent' }),
     serve: () => Promise.reject(new Error('nothing is served')),
     stopAsked: () => new Promise(() => undefined),
+    input: () => undefined,
+    isWatched: { prints: false, complaints: false },
+    printsUnread: () => new Promise(() => undefined),
   });
   return { code, out: out.trimEnd().split('\n'), err };
 }

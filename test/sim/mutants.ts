@@ -35,6 +35,12 @@ export const MUTANTS: readonly Mutant[] = [
       "    if (row.state !== 'open' && row.state !== 'ready') return undefined;",
   },
   {
+    name: 'what is replayed stays parked, too',
+    file: 'broker/log/group.ts',
+    find: "this.#change({ table: 'parked', key: rowKey(queue.number, position) });\n    this.leavingParked",
+    replace: 'this.leavingParked',
+  },
+  {
     name: 'a reader that has not reached the newest position says caught up',
     file: 'broker/log/egress-queue.ts',
     find: 'return this.#cursor >= this.#highest;',

@@ -15,7 +15,15 @@ const { values } = parseArgs({
 });
 const [first = 1, last = first] = values.seeds.split('-').map(Number);
 const isSingle = first === last;
-const totals = { seeds: 0, accepted: 0, kills: 0, duplicates: 0, leftOut: 0, failedCommits: 0 };
+const totals = {
+  seeds: 0,
+  accepted: 0,
+  kills: 0,
+  duplicates: 0,
+  replayed: 0,
+  leftOut: 0,
+  failedCommits: 0,
+};
 let failures = 0;
 
 for (let seed = first; seed <= last; seed += 1) {
@@ -25,6 +33,7 @@ for (let seed = first; seed <= last; seed += 1) {
     totals.accepted += result.accepted;
     totals.kills += result.kills;
     totals.duplicates += result.duplicates;
+    totals.replayed += result.replayed;
     totals.leftOut += result.leftOut;
     totals.failedCommits += result.failedCommits;
     if (isSingle) console.log(result);

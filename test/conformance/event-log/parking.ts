@@ -1,6 +1,7 @@
-/** Parked entries: kept for people to look at, within bounds. */
+/** Parked entries: kept for people to look at, to replay and to drop, within bounds. */
 import { describe, expect, test } from '@jest/globals';
 
+import type { Position } from '../../../core/ports/event-log.ts';
 import type { LogAdapter } from '../event-log.ts';
 import { eventTo, failure, idsOf, lagOf, parked, plain, useScene } from './scene.ts';
 import type { Scene } from './scene.ts';
@@ -47,6 +48,125 @@ export function describeParking(adapter: LogAdapter): void {
         after = page.at(-1)?.position ?? 0;
       }
       expect(pages).toEqual([['one', 'two'], ['three', 'four'], ['five'], []]);
+    });
+  });
+
+  describe('a replay', () => {
+    const scene = useScene(adapter);
+
+    test('offers parked entries of the same egress as if they had never been tried', async () => {
+      await parkAll(scene, ['one', 'two', 'three'], 5);
+      const [one, two] = positionsOf(scene);
+      expect(await scene.log.replay('a', present(two, one))).toBe(2);
+      expect(scene.lag('a')).toEqual(lagOf({ ready: 2, parked: 1 }));
+      expect(idsOf(scene.log.parked('a', { limit: 10 }))).toEqual(['three']);
+      const again = await scene.pullRest('a');
+      expect(idsOf(again)).toEqual(['one', 'two']);
+      for (const delivery of again) {
+        expect(delivery).toMatchObject({ phase: 'deliver', attempt: 0, lease: 1 });
+        expect(delivery.lastFailure).toBeUndefined();
+        expect(delivery.event.data).toHaveLength(5);
+      }
+    });
+
+    test('is no second life: what was replayed ends, or is parked, like any other', async () => {
+      await parkAll(scene, ['one', 'two']);
+      await scene.log.replay('a', positionsOf(scene));
+      const [one, two] = await scene.pull('a', 2);
+      await one?.settle([]);
+      await two?.settle([parked(two.event, scene.nowMs())]);
+      await scene.quiet();
+      expect(scene.lag('a')).toEqual(lagOf({ parked: 1 }));
+      expect(idsOf(scene.log.parked('a', { limit: 10 }))).toEqual(['two']);
+      await scene.log.replay('a', positionsOf(scene));
+      await (await scene.pullOne('a')).settle([]);
+      await scene.quiet();
+      expect(scene.log.egressIds()).toEqual([]);
+      expect(scene.log.usage.bytes).toBe(0);
+    });
+
+    test('passes over what is not parked, and what is named twice', async () => {
+      await scene.append('a', 'ready');
+      const ready = await scene.pullOne('a');
+      await parkAll(scene, ['one']);
+      const [one = 0] = positionsOf(scene);
+      const named = [ready.position, one, one, one + 1_000];
+      expect(await scene.log.replay('a', named)).toBe(1);
+      expect(await scene.log.replay('a', [one])).toBe(0);
+      expect(await scene.log.replay('b', [one])).toBe(0);
+      expect(await scene.log.replay('a', [])).toBe(0);
+      expect(scene.lag('a')).toEqual(lagOf({ ready: 2 }));
+    });
+
+    test('twice at the same time replays once', async () => {
+      await parkAll(scene, ['one', 'two']);
+      const positions = positionsOf(scene);
+      const replays = [scene.log.replay('a', positions), scene.log.replay('a', positions)];
+      const dropped = scene.log.dropParked('a', positions);
+      expect(await Promise.all([...replays, dropped])).toEqual([2, 0, 0]);
+      expect(idsOf(await scene.pullRest('a'))).toEqual(['one', 'two']);
+    });
+
+    test('serves a pull that waits', async () => {
+      await parkAll(scene, ['one']);
+      const waiting = scene.pullOne('a');
+      await scene.log.replay('a', positionsOf(scene));
+      expect(idsOf([await waiting])).toEqual(['one']);
+    });
+
+    test('of a page that is larger than what waits in memory brings all of it, in order', async () => {
+      const ids = Array.from({ length: 600 }, (_, index) => `e${String(index)}`);
+      await parkAll(scene, ids);
+      expect(await scene.log.replay('a', positionsOf(scene))).toBe(600);
+      expect(idsOf(await scene.pullRest('a'))).toEqual(ids);
+    });
+
+    test('leaves other egresses of the same event what is theirs', async () => {
+      await scene.append('a b', 'shared');
+      const shared = await scene.pullOne('a');
+      await shared.settle([parked(shared.event, scene.nowMs())]);
+      await scene.log.replay('a', positionsOf(scene));
+      await (await scene.pullOne('a')).settle([]);
+      await scene.quiet();
+      expect(scene.lag('b')).toEqual(lagOf({ ready: 1 }));
+    });
+  });
+
+  describe('dropping parked entries', () => {
+    const scene = useScene(adapter);
+
+    test('ends those that are named, and gives their room back', async () => {
+      await parkAll(scene, ['one', 'two', 'six'], 500);
+      const before = scene.log.usage.bytes;
+      const [one, , six] = positionsOf(scene);
+      expect(await scene.log.dropParked('a', present(one, six, one))).toBe(2);
+      expect(scene.lag('a')).toEqual(lagOf({ parked: 1 }));
+      expect(idsOf(scene.log.parked('a', { limit: 10 }))).toEqual(['two']);
+      expect(scene.log.usage.bytes).toBe(before / 3);
+      expect(await scene.pullRest('a')).toEqual([]);
+    });
+
+    test('can be repeated, and passes over what is not parked', async () => {
+      await parkAll(scene, ['one']);
+      const positions = positionsOf(scene);
+      expect(await scene.log.dropParked('b', positions)).toBe(0);
+      expect(await scene.log.dropParked('a', positions)).toBe(1);
+      expect(await scene.log.dropParked('a', positions)).toBe(0);
+      expect(await scene.log.replay('a', positions)).toBe(0);
+      expect(scene.log.egressIds()).toEqual([]);
+    });
+  });
+
+  describe('a closed log', () => {
+    const scene = useScene(adapter);
+
+    test('neither replays nor drops', async () => {
+      await parkAll(scene, ['one']);
+      const positions = positionsOf(scene);
+      await scene.close();
+      const code = 'KNEAR_CLOSED';
+      await expect(scene.log.replay('a', positions)).rejects.toMatchObject({ code });
+      await expect(scene.log.dropParked('a', positions)).rejects.toMatchObject({ code });
     });
   });
 
@@ -103,6 +223,15 @@ export function describeParking(adapter: LogAdapter): void {
       expect(idsOf(scene.log.parked('a', { limit: 10 }))).toEqual(['next']);
     });
   });
+}
+
+/** Of what is parked for egress `a`, oldest first. */
+function positionsOf(scene: Scene): Position[] {
+  return scene.log.parked('a', { limit: 1_000 }).map(({ position }) => position);
+}
+
+function present(...positions: (Position | undefined)[]): Position[] {
+  return positions.filter((position) => position !== undefined);
 }
 
 /** Parks events of this size for egress `a`, all at once. */

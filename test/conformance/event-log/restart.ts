@@ -137,6 +137,28 @@ export function describeRestart(adapter: LogAdapter): void {
       expect(Math.min(...next)).toBeGreaterThan(Math.max(...used));
     });
 
+    test('keeps what was replayed and what was not, and brings nothing back that was dropped', async () => {
+      await scene.append('a', 'replayed', 'kept', 'dropped');
+      for (const delivery of await scene.pull('a', 3)) {
+        await delivery.settle([parked(delivery.event, scene.nowMs())]);
+      }
+      const [replayed = 0, , dropped = 0] = scene.log
+        .parked('a', { limit: 10 })
+        .map(({ position }) => position);
+      await scene.log.replay('a', [replayed]);
+      await scene.log.dropParked('a', [dropped]);
+      await scene.restart();
+      expect(scene.lag('a')).toEqual(lagOf({ ready: 1, parked: 1 }));
+      expect(idsOf(scene.log.parked('a', { limit: 10 }))).toEqual(['kept']);
+      const again = await scene.pullOne('a');
+      expect(idsOf([again])).toEqual(['replayed']);
+      expect(again).toMatchObject({ phase: 'deliver', attempt: 0 });
+      await again.settle([]);
+      await scene.quiet();
+      await scene.restart();
+      expect(scene.lag('a')).toEqual(lagOf({ parked: 1 }));
+    });
+
     test('does not bring back what was dropped', async () => {
       await scene.append('a b', 'one', 'two');
       await scene.log.drop('a');

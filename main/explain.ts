@@ -1,0 +1,426 @@
+/**
+ * What happened to one event, for whoever asks: `GET /events/:id` of the admin server, and `knear explain`, which prints it.
+ *
+ * It listens in two places: at the Observer, and at the Match of the log, which is asked once for everything that enters a
+ * Broker or Channel, replies included. What is remembered, and for how long, is stories.ts. With room for no event,
+ * nothing is listened to.
+ *
+ * Why a filter did not want an event is worked out here and now, with the attributes and the Topology of that moment.
+ */
+import { KnearError, type ErrorCode } from '../core/errors.ts';
+import type { Attributes, AttributeValue } from '../core/event.ts';
+import type { Failure, Match } from '../core/ports/event-log.ts';
+import type { End, Observer } from '../core/ports/observer.ts';
+import type { Clock } from '../core/ports/time.ts';
+import { explainFilter } from '../core/rules/explain-filter.ts';
+import type { Egress, Ingress, Target, Topology } from '../core/topology.ts';
+import type { AdminRequest, AdminRoute } from './admin.ts';
+import { flagOf } from './settings-table.ts';
+import { Stories } from './stories.ts';
+import type { Attempt, Ending, EventName, Passage, Story, Visit } from './stories.ts';
+
+export interface ExplainOptions {
+  /** How many events, of each kind that stories.ts tells apart; 0: nothing is remembered. */
+  readonly eventsMax: number;
+  /** The one in force. */
+  topology(): Topology;
+  readonly clock: Clock;
+}
+
+export interface Explain {
+  readonly observer: Observer;
+  readonly routes: readonly AdminRoute[];
+  /** The same Match, listened to. */
+  match(match: Match): Match;
+}
+
+/** What `GET /events/:id` answers: one for each source. */
+export interface ExplainedEvents {
+  readonly events: readonly ExplainedEvent[];
+}
+
+export interface ExplainedEvent {
+  readonly id: string;
+  readonly source: string;
+  readonly attributes: Readonly<Record<string, AttributeValue>>;
+  /** ISO 8601. All that ends in AfterMs counts from here. */
+  readonly at: string;
+  /** How long ago that is. */
+  readonly ageMs: number;
+  /** `at` is when it was accepted, not only when it was first noticed. */
+  readonly isFromAcceptance: boolean;
+  readonly visits: readonly ExplainedVisit[];
+  /** Lines that there was no room for. */
+  readonly omitted: number;
+}
+
+/** The event at one Broker or Channel. */
+export interface ExplainedVisit {
+  readonly ingress: ResourceName | undefined;
+  /** Absent: it came before what is remembered. */
+  readonly afterMs?: number;
+  /** When the producer got its 202. */
+  readonly answeredAfterMs?: number;
+  readonly from: VisitSource;
+  readonly egresses: readonly ExplainedEgress[];
+  /** Those that did not want it and are not listed. */
+  readonly unwantedOmitted: number;
+  /** The resources of that moment are not known any more: those that did not want it are not listed. */
+  readonly isPartial: boolean;
+}
+
+export interface ResourceName {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** What brought it: its producer, the answer of a subscriber, or an egress that sends to a Broker or Channel of ours. */
+export type VisitSource =
+  | { readonly kind: 'producer' }
+  | { readonly kind: 'reply'; readonly egress: ResourceName; readonly event: EventName }
+  | { readonly kind: 'egress'; readonly egress: ResourceName }
+  | { readonly kind: 'unknown' };
+
+export interface ExplainedEgress extends ResourceName {
+  readonly isWanted: boolean;
+  /** The clause of the filter that failed. */
+  readonly why?: string;
+  readonly subscriber: string;
+  readonly attempts: readonly ExplainedAttempt[];
+  /** Attempts before the last one that there was no room for. */
+  readonly skipped: number;
+  readonly end?: {
+    readonly kind: End;
+    readonly afterMs: number;
+    readonly failure?: Pick<Failure, 'code' | 'status' | 'dest'>;
+    /** Of the dead letter sink. */
+    readonly sink?: string;
+  };
+  /** Where it stands, without an end. */
+  readonly state?: 'open' | 'waiting' | 'paused' | 'deleted';
+}
+
+export interface ExplainedAttempt extends Pick<
+  Attempt,
+  'phase' | 'attempt' | 'durationMs' | 'dest' | 'status'
+> {
+  readonly afterMs: number;
+  readonly code?: ErrorCode;
+  readonly wait?: NonNullable<Attempt['wait']>;
+  readonly reply?: EventName & {
+    /** Absent: there is no reply address, so it was dropped. */
+    readonly to?: string;
+  };
+}
+
+/** A filter that failed is explained for this many egresses of a visit; more than a person will read. */
+const UNWANTED_MAX = 100;
+/** A Topology of 10,000 Triggers is some 10 MB, and events of long ago would keep each that there was. */
+const TOPOLOGIES_MAX = 4;
+
+export function openExplain(options: ExplainOptions): Explain {
+  const { eventsMax, clock } = options;
+  const stories = new Stories(eventsMax);
+  const topologies = new Topologies(options.topology);
+  const routes = routesOf({ stories, topologies, eventsMax, clock });
+  if (eventsMax === 0) {
+    return {
+      observer: { observe: () => undefined },
+      routes,
+      match: (match) => match,
+    };
+  }
+  return {
+    observer: observerOf(stories, clock),
+    routes,
+    match: (match) => (ingressId, event) => {
+      const result = match(ingressId, event);
+      const { revision, ingresses } = topologies.current();
+      stories.visited(event, {
+        ingress: ingresses.get(ingressId),
+        attributes: event.attributes,
+        atMs: clock.nowMs(),
+        matched: result.egressIds,
+        revision,
+        answeredMs: undefined,
+      });
+      return result;
+    },
+  };
+}
+
+function observerOf(stories: Stories, clock: Clock): Observer {
+  return {
+    observe(happening) {
+      switch (happening.kind) {
+        case 'accepted':
+          stories.answered(happening.event, happening.ingress, clock.nowMs());
+          return;
+        case 'attempted':
+          stories.attempted(happening, clock.nowMs());
+          return;
+        case 'waiting':
+          stories.waiting(happening);
+          return;
+        case 'ended':
+          stories.ended(happening, clock.nowMs());
+          return;
+        // These name no event.
+        case 'refused':
+        case 'rerouted':
+        case 'discarded':
+        case 'lease-lost':
+        case 'committed':
+        case 'log-state':
+          return;
+      }
+    },
+  };
+}
+
+/** The one in force and the last few before it. */
+class Topologies {
+  readonly #inForce: () => Topology;
+  readonly #kept: Topology[] = [];
+  #last: Topology | undefined;
+
+  constructor(inForce: () => Topology) {
+    this.#inForce = inForce;
+  }
+
+  current(): Topology {
+    const topology = this.#inForce();
+    if (topology !== this.#last) {
+      this.#last = topology;
+      this.#kept.push(topology);
+      if (this.#kept.length > TOPOLOGIES_MAX) this.#kept.shift();
+    }
+    return topology;
+  }
+
+  of(revision: number): Topology | undefined {
+    return this.#kept.find((each) => each.revision === revision);
+  }
+}
+
+interface Memory {
+  readonly stories: Stories;
+  readonly topologies: Topologies;
+  readonly eventsMax: number;
+  readonly clock: Clock;
+}
+
+/** The second form takes any id: a path cannot end in `..`, and the router takes no part of over 100 characters. */
+function routesOf(memory: Memory): AdminRoute[] {
+  const answer = (id: string, { query }: AdminRequest) => explained(memory, id, query['source']);
+  return [
+    {
+      method: 'GET',
+      path: '/events/:id',
+      answer: (request) => answer(request.params['id'] ?? '', request),
+    },
+    {
+      method: 'GET',
+      path: '/events',
+      answer: (request) => answer(request.query['id'] ?? '', request),
+    },
+  ];
+}
+
+/** @throws KNEAR_RESOURCE_UNKNOWN, with how much is remembered */
+function explained(memory: Memory, id: string, source: string | undefined): ExplainedEvents {
+  const found = memory.stories
+    .withId(id)
+    .filter((story) => source === undefined || story.source === source);
+  if (found.length === 0) throw unknownEvent(memory, { id, source });
+  return { events: found.map((story) => explainedEvent(memory, story)) };
+}
+
+function unknownEvent(
+  { stories, eventsMax }: Memory,
+  { id, source }: { id: string; source: string | undefined },
+): KnearError {
+  const event = `event ${id}${source === undefined ? '' : ` from ${source}`}`;
+  const detail =
+    eventsMax === 0
+      ? `events are not remembered, so nothing is known of ${event}: give explainEvents (${flagOf('explainEvents')}) a number above 0`
+      : `there is no ${event} among the ${stories.size} that are remembered: the last ${eventsMax} that went well, with failed attempts, and parked, dead-lettered or dropped each, since the start; explainEvents (${flagOf('explainEvents')}) raises that`;
+  return new KnearError('KNEAR_RESOURCE_UNKNOWN', detail);
+}
+
+function explainedEvent(memory: Memory, story: Story): ExplainedEvent {
+  const [first] = story.visits;
+  const isFromAcceptance = first !== undefined;
+  const startMs = first?.atMs ?? arrivalMs(story.attributes) ?? story.sinceMs;
+  return {
+    id: story.id,
+    source: story.source,
+    attributes: Object.fromEntries(story.attributes),
+    at: new Date(startMs).toISOString(),
+    ageMs: memory.clock.nowMs() - startMs,
+    isFromAcceptance: isFromAcceptance || arrivalMs(story.attributes) !== undefined,
+    visits: [
+      ...story.visits.map((visit) => explainedVisit({ memory, story, startMs }, visit)),
+      ...strayVisits({ memory, story, startMs }),
+    ],
+    omitted: story.omitted,
+  };
+}
+
+/** A Broker's stamp. */
+function arrivalMs(attributes: Attributes): number | undefined {
+  const atMs = Date.parse(String(attributes.get('knativearrivaltime')));
+  return Number.isNaN(atMs) ? undefined : atMs;
+}
+
+interface Scope {
+  readonly memory: Memory;
+  readonly story: Story;
+  readonly startMs: number;
+}
+
+function explainedVisit(scope: Scope, visit: Visit): ExplainedVisit {
+  const { memory, story, startMs } = scope;
+  const passages = story.passages.filter((each) => each.visit === visit);
+  const topology = memory.topologies.of(visit.revision);
+  const egresses = [...(topology?.egresses.values() ?? [])].filter(
+    ({ ingressId }) => ingressId === visit.ingress?.id,
+  );
+  const wanted = egresses.filter(
+    ({ id }) => visit.matched.includes(id) && !passages.some(({ egress }) => egress.id === id),
+  );
+  const unwanted = egresses.filter(({ id }) => !visit.matched.includes(id));
+  return {
+    ingress: visit.ingress && nameOfResource(visit.ingress),
+    afterMs: visit.atMs - startMs,
+    ...(visit.answeredMs !== undefined && { answeredAfterMs: visit.answeredMs - startMs }),
+    from: sourceOf(scope, visit),
+    egresses: [
+      ...passages.map((passage) => explainedPassage(scope, passage)),
+      ...wanted.map((egress) => explainedPassage(scope, untouched(egress, visit))),
+      ...unwanted.slice(0, UNWANTED_MAX).map((egress) => unwantedEgress(egress, visit, topology)),
+    ],
+    unwantedOmitted: Math.max(0, unwanted.length - UNWANTED_MAX),
+    isPartial: topology === undefined,
+  };
+}
+
+/** Passages of an event that came in before what is remembered. */
+function strayVisits(scope: Scope): ExplainedVisit[] {
+  const { memory, story } = scope;
+  const stray = story.passages.filter(({ visit }) => visit === undefined);
+  const { ingresses } = memory.topologies.current();
+  return [...new Set(stray.map(({ egress }) => egress.ingressId))].map((ingressId) => {
+    const ingress = ingresses.get(ingressId);
+    return {
+      ingress: ingress && nameOfResource(ingress),
+      from: { kind: 'unknown' },
+      egresses: stray
+        .filter(({ egress }) => egress.ingressId === ingressId)
+        .map((passage) => explainedPassage(scope, passage)),
+      unwantedOmitted: 0,
+      isPartial: true,
+    };
+  });
+}
+
+function nameOfResource({ kind, namespace, name }: Ingress | Egress): ResourceName {
+  return { kind, namespace, name };
+}
+
+function sourceOf({ memory, story }: Scope, visit: Visit): VisitSource {
+  if (visit.answeredMs !== undefined) return { kind: 'producer' };
+  const here = (target: Target | undefined) =>
+    target?.kind === 'ingress' && target.ingressId === visit.ingress?.id;
+  for (const other of memory.stories.all()) {
+    for (const { egress, attempts } of other.passages) {
+      const isReply = attempts.some(
+        ({ reply }) => reply?.id === story.id && reply.source === story.source,
+      );
+      if (!isReply || !here(egress.reply)) continue;
+      const { id, source, attributes } = other;
+      const event = { id, source, type: String(attributes.get('type')) };
+      return { kind: 'reply', egress: nameOfResource(egress), event };
+    }
+  }
+  const sender = story.passages.find(
+    ({ egress }) => here(egress.subscriber) || here(egress.deadLetter),
+  );
+  return sender ? { kind: 'egress', egress: nameOfResource(sender.egress) } : { kind: 'unknown' };
+}
+
+function untouched(egress: Egress, visit: Visit): Passage {
+  return { egress, visit, attempts: [], skipped: 0, end: undefined };
+}
+
+function unwantedEgress(
+  egress: Egress,
+  visit: Visit,
+  topology: Topology | undefined,
+): ExplainedEgress {
+  const event = { attributes: visit.attributes, headers: new Map(), data: undefined };
+  const why = topology && explainFilter(egress.filter, event, topology);
+  return {
+    ...nameOfResource(egress),
+    isWanted: false,
+    ...(why !== undefined && { why }),
+    subscriber: egress.subscriber.url,
+    attempts: [],
+    skipped: 0,
+  };
+}
+
+function explainedPassage({ memory, startMs }: Scope, passage: Passage): ExplainedEgress {
+  const { egress, attempts, skipped, end } = passage;
+  return {
+    ...nameOfResource(egress),
+    isWanted: true,
+    subscriber: egress.subscriber.url,
+    attempts: attempts.map((attempt) => explainedAttempt(attempt, { egress, startMs })),
+    skipped,
+    ...(end
+      ? { end: explainedEnd(end, { egress, startMs }) }
+      : { state: stateOf(memory.topologies.current(), passage) }),
+  };
+}
+
+interface PassageScope {
+  readonly egress: Egress;
+  readonly startMs: number;
+}
+
+function explainedAttempt(
+  { atMs, code, reply, wait, ...attempt }: Attempt,
+  { egress, startMs }: PassageScope,
+): ExplainedAttempt {
+  return {
+    ...attempt,
+    afterMs: atMs - startMs,
+    ...(code && { code }),
+    ...(reply && { reply: { ...reply, ...(egress.reply && { to: egress.reply.url }) } }),
+    ...(wait && { wait }),
+  };
+}
+
+function explainedEnd(
+  { kind, atMs, failure }: Ending,
+  { egress, startMs }: PassageScope,
+): NonNullable<ExplainedEgress['end']> {
+  const sink = kind === 'dead-lettered' ? egress.deadLetter?.url : undefined;
+  return {
+    kind,
+    afterMs: atMs - startMs,
+    ...(failure && { failure }),
+    ...(sink !== undefined && { sink }),
+  };
+}
+
+type State = NonNullable<ExplainedEgress['state']>;
+
+function stateOf(now: Topology, { egress, attempts }: Passage): State {
+  const current = now.egresses.get(egress.id);
+  if (!current) return 'deleted';
+  if (current.isPaused) return 'paused';
+  return attempts.at(-1)?.wait ? 'waiting' : 'open';
+}
