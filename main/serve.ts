@@ -25,17 +25,17 @@ import { Dispatcher } from '../dispatcher/dispatcher.ts';
 import { openAdmin } from './admin.ts';
 import type { Health } from './admin.ts';
 import { watchBusy } from './busy.ts';
-import { openExplain } from './explain.ts';
+import { openExplain } from './inside/explain.ts';
 import { closeAll } from './lifecycle.ts';
-import { logObserver } from './log-observer.ts';
-import { composeObservers, openMetrics } from './metrics.ts';
-import { openParked } from './parked.ts';
+import { logObserver } from './observe/log-observer.ts';
+import { composeObservers, openMetrics } from './observe/metrics.ts';
+import { openParked } from './inside/parked.ts';
 import { Plan } from './plan.ts';
 import { reserveBytesOf } from './reserve.ts';
 import type { Settings } from './settings.ts';
-import { openTails } from './tail.ts';
+import { openTails } from './inside/tail.ts';
 import { systemClock as clock } from './time.ts';
-import type { Tracing } from './tracing.ts';
+import type { Tracing } from './observe/tracing.ts';
 
 /** A quarter of the log for one Broker or Channel: three others can always go on when one has no subscriber. */
 const QUOTA_SHARE = 0.25;
@@ -204,7 +204,7 @@ async function openTraces(
   const { tracingEndpoint: endpoint, tracingSampling: sampling } = settings;
   if (endpoint === undefined) return undefined;
   const { plan, logger, opened } = parts;
-  const { openTracing } = await import('./tracing.ts');
+  const { openTracing } = await import('./observe/tracing.ts');
   const topology = () => plan.topology;
   const tracing = openTracing({ endpoint, sampling, clock, logger, topology });
   opened.push(() => within(SPANS_CUT_MS, tracing.close()));

@@ -89,7 +89,7 @@ describe.each(pages)('$path', (page) => {
     const names = matches(page.text, /\bKNEAR_[A-Z]+(_[A-Z]+)*\b/g);
     expect(unknown(names, (name) => variables.includes(name) || codes.includes(name))).toEqual([]);
     const metrics = matches(page.text, /\bkn(ear)?_[a-z]+(_[a-z]+)*\b/g);
-    const source = read('main/metrics.ts');
+    const source = read('main/observe/metrics.ts');
     expect(
       unknown(metrics, (name) => source.includes(`${name.replace(/_(bucket|sum|count)$/, '')}`)),
     ).toEqual([]);

@@ -36,10 +36,10 @@ const everything = [...product, ...bench, ...tests];
 
 /** Who may name which package. */
 const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
-  '@opentelemetry/api': ['main/tracing.ts'],
-  '@opentelemetry/exporter-trace-otlp-http': ['main/tracing-export.ts'],
-  '@opentelemetry/resources': ['main/tracing.ts'],
-  '@opentelemetry/sdk-trace-base': ['main/tracing.ts', 'main/tracing-export.ts'],
+  '@opentelemetry/api': ['main/observe/tracing.ts'],
+  '@opentelemetry/exporter-trace-otlp-http': ['main/observe/tracing-export.ts'],
+  '@opentelemetry/resources': ['main/observe/tracing.ts'],
+  '@opentelemetry/sdk-trace-base': ['main/observe/tracing.ts', 'main/observe/tracing-export.ts'],
   ajv: ['controller/source/'],
   cloudevents: ['main/sample-functions.ts'],
   commander: ['main/commands/', 'main/knear.ts'],
@@ -48,10 +48,10 @@ const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
   'lru-cache': ['broker/log/records.ts'],
   // Its type goes wherever a logger is passed.
   pino: ['broker/ingress.ts', 'main/'],
-  'prom-client': ['main/prometheus.ts'],
+  'prom-client': ['main/observe/prometheus.ts'],
   tinyduration: ['controller/delivery.ts', 'main/settings.ts'],
   undici: ['dispatcher/deliver/'],
-  yaml: ['controller/source/', 'main/get.ts', 'main/settings.ts'],
+  yaml: ['controller/source/', 'main/client/get.ts', 'main/settings.ts'],
 };
 
 const ENTRIES = [

@@ -26,7 +26,7 @@ export const addDoctor: AddCommand = (program, context) => {
 };
 
 async function examineAll({ output, ...flags }: Flags, { terminal, end }: CommandContext) {
-  const { examine, reportOf } = await import('../doctor.ts');
+  const { examine, reportOf } = await import('../doctor/doctor.ts');
   const { env, cwd } = terminal;
   const checks = await examine({ sources: { flags, env, cwd }, clock: systemClock, pause });
   terminal.print(

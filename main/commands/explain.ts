@@ -1,6 +1,6 @@
 /** `knear explain` on the command line. */
 import { Option } from 'commander';
-import { EXPLAIN_FORMATS, type ExplainEventOptions } from '../explain-event.ts';
+import { EXPLAIN_FORMATS, type ExplainEventOptions } from '../client/explain-event.ts';
 import { adminUrlOption, type AddCommand } from './command.ts';
 
 type Flags = Omit<ExplainEventOptions, 'id'>;
@@ -21,6 +21,6 @@ export const addExplain: AddCommand = (program, { terminal }) =>
     )
     .addOption(adminUrlOption())
     .action(async (id: string, flags: Flags) => {
-      const { explainEvent } = await import('../explain-event.ts');
+      const { explainEvent } = await import('../client/explain-event.ts');
       terminal.print(await explainEvent({ id, ...flags }));
     });

@@ -1,6 +1,6 @@
 /** `knear get` on the command line. */
 import { Option } from 'commander';
-import { OUTPUT_FORMATS, type GetOptions } from '../get.ts';
+import { OUTPUT_FORMATS, type GetOptions } from '../client/get.ts';
 import { adminUrlOption, type AddCommand } from './command.ts';
 
 type Flags = Pick<GetOptions, 'namespace' | 'output' | 'adminUrl'>;
@@ -24,7 +24,7 @@ export const addGet: AddCommand = (program, { terminal }) =>
     )
     .addOption(adminUrlOption())
     .action(async (kind: string | undefined, name: string | undefined, flags: Flags) => {
-      const { get } = await import('../get.ts');
+      const { get } = await import('../client/get.ts');
       const target = { ...(kind !== undefined && { kind }), ...(name !== undefined && { name }) };
       terminal.print(await get({ ...target, ...flags }));
     });

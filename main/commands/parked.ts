@@ -1,7 +1,7 @@
 /** `knear parked` on the command line. */
 import { Option, type Command } from 'commander';
 import { KnearError } from '../../core/errors.ts';
-import { PARKED_FORMATS, type Act, type Owner, type Report } from '../parked-client.ts';
+import { PARKED_FORMATS, type Act, type Owner, type Report } from '../client/parked-client.ts';
 import { adminUrlOption, EXIT_FAILED, type AddCommand } from './command.ts';
 
 type Flags = Omit<Owner, 'kind' | 'name'>;
@@ -27,7 +27,7 @@ export const addParked: AddCommand = (program, { terminal, end }) => {
     .argument('[kind]', 'trigger or subscription; both if there is none.')
     .argument('[name]', 'Of one of them.')
     .action(async (kind: string | undefined, name: string | undefined, flags: Flags) => {
-      const { listParked } = await import('../parked-client.ts');
+      const { listParked } = await import('../client/parked-client.ts');
       const target = { ...(kind !== undefined && { kind }), ...(name !== undefined && { name }) };
       terminal.print(await listParked({ ...target, ...flags }));
     });
@@ -36,7 +36,7 @@ export const addParked: AddCommand = (program, { terminal, end }) => {
     .description('One parked event: attributes, data, and what the last address answered.')
     .argument('<position>', 'Where it is, as list tells.')
     .action(async (kind: string, name: string, position: string, flags: Flags) => {
-      const { showParked } = await import('../parked-client.ts');
+      const { showParked } = await import('../client/parked-client.ts');
       terminal.print(await showParked({ kind, name, ...flags }, positionOf(position)));
     });
 
@@ -47,7 +47,7 @@ export const addParked: AddCommand = (program, { terminal, end }) => {
       'Sends each once to this address instead; what it takes is not parked any more.',
     )
     .action(async (kind: string, name: string, flags: Chosen & { readonly to?: string }) => {
-      const { replayParked } = await import('../parked-client.ts');
+      const { replayParked } = await import('../client/parked-client.ts');
       report(await replayParked(actOf({ kind, name }, flags), flags.to));
     });
 
@@ -55,7 +55,7 @@ export const addParked: AddCommand = (program, { terminal, end }) => {
     .description('Drops parked events for good.')
     .option('--yes', 'Together with --all: yes, every one of them.')
     .action(async (kind: string, name: string, flags: Chosen & { readonly yes?: true }) => {
-      const { dropParked } = await import('../parked-client.ts');
+      const { dropParked } = await import('../client/parked-client.ts');
       const act = actOf({ kind, name }, flags);
       if (flags.all && !flags.yes) {
         const detail = `--all drops every parked event of ${kind} ${name} for good: add --yes`;

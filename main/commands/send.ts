@@ -1,9 +1,9 @@
 /** `knear send` on the command line: flags to one event, a bar while it goes out, the answer in a line. */
 import { resolve } from 'node:path';
 import { KnearError } from '../../core/errors.ts';
-import { findAddressee } from '../addressee.ts';
-import type { DataSource } from '../event-data.ts';
-import { openProgress } from '../progress.ts';
+import { findAddressee } from '../client/addressee.ts';
+import type { DataSource } from '../client/event-data.ts';
+import { openProgress } from '../client/progress.ts';
 import { pause, randomId, systemClock, systemRandom } from '../time.ts';
 import {
   adminUrlOption,
@@ -67,8 +67,8 @@ async function sendFrom(
   flags: Flags,
   { terminal, end }: CommandContext,
 ): Promise<void> {
-  const { openData } = await import('../event-data.ts');
-  const { send } = await import('../send.ts');
+  const { openData } = await import('../client/event-data.ts');
+  const { send } = await import('../client/send.ts');
   const id = flags.id ?? randomId();
   const retriesMax = countOf(flags.retry);
   const attributes = await attributesOf(flags, id);
@@ -98,7 +98,7 @@ async function sendFrom(
 }
 
 async function attributesOf(flags: Flags, id: string): Promise<ReadonlyMap<string, string>> {
-  const { extensionOf } = await import('../send.ts');
+  const { extensionOf } = await import('../client/send.ts');
   const { type, source, subject, extension } = flags;
   return new Map([
     ['id', id],

@@ -1,7 +1,7 @@
 /** `knear tail` on the command line: lines until Ctrl-C, or until nobody reads them. */
 import { Option } from 'commander';
-import { findAddressee } from '../addressee.ts';
-import { TAIL_FORMATS, type TailFormat } from '../follow-tail.ts';
+import { findAddressee } from '../client/addressee.ts';
+import { TAIL_FORMATS, type TailFormat } from '../client/follow-tail.ts';
 import { adminUrlOption, type AddCommand, type Terminal } from './command.ts';
 
 interface Flags {
@@ -39,7 +39,7 @@ async function tail(name: string | undefined, flags: Flags, terminal: Terminal):
   void Promise.race([terminal.stopAsked(), terminal.printsUnread()]).then(() => {
     stop.abort();
   });
-  const { followTail } = await import('../follow-tail.ts');
+  const { followTail } = await import('../client/follow-tail.ts');
   const addressee = await findAddressee({ adminUrl, written: name, namespace: flags.namespace });
   await followTail({
     ...{ adminUrl, addressee, type, filter, output },

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { acquireOwnerLock } from '../../broker/log/owner-lock.ts';
 import { openAdmin, type Health } from '../../main/admin.ts';
-import { checkFileSystem, checkFsync, checkSpace } from '../../main/doctor-disk.ts';
+import { checkFileSystem, checkFsync, checkSpace } from '../../main/doctor/doctor-disk.ts';
 import {
   checkNode,
   checkOpenFiles,
@@ -15,7 +15,7 @@ import {
   reportOf,
   type Check,
   type DoctorOptions,
-} from '../../main/doctor.ts';
+} from '../../main/doctor/doctor.ts';
 import { systemClock } from '../../main/time.ts';
 import { FakeClock } from '../fakes/clock.ts';
 

@@ -5,8 +5,8 @@ import type { Happening } from '../../core/ports/observer.ts';
 import { compileMatch } from '../../core/rules/match.ts';
 import type { Egress, Ingress, Topology } from '../../core/topology.ts';
 import { openAdmin, type Admin } from '../../main/admin.ts';
-import { explainEvent } from '../../main/explain-event.ts';
-import { openExplain, type Explain, type ExplainedEvents } from '../../main/explain.ts';
+import { explainEvent } from '../../main/client/explain-event.ts';
+import { openExplain, type Explain, type ExplainedEvents } from '../../main/inside/explain.ts';
 import {
   at,
   broker,

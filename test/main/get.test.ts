@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
 import { reconcile } from '../../controller/reconcile.ts';
 import { openAdmin, type Admin } from '../../main/admin.ts';
-import { get, type GetOptions } from '../../main/get.ts';
+import { get, type GetOptions } from '../../main/client/get.ts';
 import { documents, snapshotOf } from '../controller/manifests.ts';
 
 const RESOURCES = documents(

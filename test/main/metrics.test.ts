@@ -5,7 +5,7 @@ import type { CloudEvent } from '../../core/event.ts';
 import type { LogState } from '../../core/ports/event-log.ts';
 import type { End, Happening, Observer } from '../../core/ports/observer.ts';
 import type { Egress, Ingress, Topology } from '../../core/topology.ts';
-import { composeObservers, openMetrics, type Metrics } from '../../main/metrics.ts';
+import { composeObservers, openMetrics, type Metrics } from '../../main/observe/metrics.ts';
 import { packageFolder, packageVersion } from '../../main/settings.ts';
 
 const BROKER = ingress('broker', 'orders');

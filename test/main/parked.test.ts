@@ -6,8 +6,13 @@ import { MemoryStore } from '../../broker/log/memory.ts';
 import type { CloudEvent } from '../../core/event.ts';
 import type { Failure } from '../../core/ports/event-log.ts';
 import { INTENT_HEADER, openAdmin, type Admin } from '../../main/admin.ts';
-import { openParked, type Parked } from '../../main/parked.ts';
-import { dropParked, listParked, replayParked, showParked } from '../../main/parked-client.ts';
+import { openParked, type Parked } from '../../main/inside/parked.ts';
+import {
+  dropParked,
+  listParked,
+  replayParked,
+  showParked,
+} from '../../main/client/parked-client.ts';
 import { systemClock } from '../../main/time.ts';
 import { WIDE } from '../broker/log-stage.ts';
 import { eventOf, topologyOf, trigger } from '../dispatcher/resources.ts';

@@ -7,9 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import { openData, type DataSource } from '../../main/event-data.ts';
-import { openProgress } from '../../main/progress.ts';
-import { extensionOf, send, type SendOptions, type Sent } from '../../main/send.ts';
+import { openData, type DataSource } from '../../main/client/event-data.ts';
+import { openProgress } from '../../main/client/progress.ts';
+import { extensionOf, send, type SendOptions, type Sent } from '../../main/client/send.ts';
 import { systemClock } from '../../main/time.ts';
 import { FakeClock } from '../fakes/clock.ts';
 

@@ -3,10 +3,10 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Happening } from '../../core/ports/observer.ts';
 import type { AttributeValue } from '../../core/event.ts';
 import type { Ingress, Topology } from '../../core/topology.ts';
-import { findAddressee } from '../../main/addressee.ts';
+import { findAddressee } from '../../main/client/addressee.ts';
 import { openAdmin, type Admin } from '../../main/admin.ts';
-import { followTail, textOf, type FollowOptions } from '../../main/follow-tail.ts';
-import { openTails, type TailEvent, type TailLine, type Tails } from '../../main/tail.ts';
+import { followTail, textOf, type FollowOptions } from '../../main/client/follow-tail.ts';
+import { openTails, type TailEvent, type TailLine, type Tails } from '../../main/inside/tail.ts';
 import { eventually } from '../e2e/eventually.ts';
 import { FakeClock } from '../fakes/clock.ts';
 
@@ -109,7 +109,7 @@ function reader(response: Response) {
   }
   return {
     line,
-    // What main/tail.ts writes.
+    // What main/inside/tail.ts writes.
     next: async () => JSON.parse(await line()) as TailLine,
   };
 }

@@ -14,7 +14,7 @@ import type { Span, TracedAttempt } from '../../core/ports/tracer.ts';
 import type { Clock } from '../../core/ports/time.ts';
 import type { Egress } from '../../core/topology.ts';
 import { packageVersion } from '../../main/settings.ts';
-import { openTracing, type Tracing, type TracingOptions } from '../../main/tracing.ts';
+import { openTracing, type Tracing, type TracingOptions } from '../../main/observe/tracing.ts';
 import {
   at,
   broker,

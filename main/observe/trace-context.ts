@@ -2,7 +2,7 @@
  * The trace context that an event carries in its kept headers: reading it, and putting another one in its place. Pure.
  * Source: W3C Trace Context, "Traceparent Header" and "Tracestate Header".
  */
-import type { CloudEvent } from '../core/event.ts';
+import type { CloudEvent } from '../../core/event.ts';
 
 export interface TraceContext {
   /** All of it, as the header has it. */

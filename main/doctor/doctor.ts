@@ -8,13 +8,13 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { INGRESS_LIMITS } from '../broker/ingress.ts';
-import { codeOf, messageOf } from '../core/errors.ts';
-import type { Clock } from '../core/ports/time.ts';
+import { INGRESS_LIMITS } from '../../broker/ingress.ts';
+import { codeOf, messageOf } from '../../core/errors.ts';
+import type { Clock } from '../../core/ports/time.ts';
 import { checkDataFolder } from './doctor-disk.ts';
 import { checkPlaces } from './doctor-ports.ts';
-import { packageFolder, readSettings, type Settings, type SettingSources } from './settings.ts';
-import { validate } from './validate.ts';
+import { packageFolder, readSettings, type Settings, type SettingSources } from '../settings.ts';
+import { validate } from '../validate.ts';
 
 export interface Check {
   readonly name: string;

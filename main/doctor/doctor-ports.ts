@@ -1,10 +1,10 @@
 /** What `knear doctor` says of the two addresses: free, or who is there. */
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { codeOf, messageOf } from '../core/errors.ts';
-import type { Clock } from '../core/ports/time.ts';
+import { codeOf, messageOf } from '../../core/errors.ts';
+import type { Clock } from '../../core/ports/time.ts';
 import type { Check } from './doctor.ts';
-import type { Settings } from './settings.ts';
+import type { Settings } from '../settings.ts';
 
 /** Both are answered from memory. */
 const PATIENCE_MS = 2_000;

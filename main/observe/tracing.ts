@@ -37,13 +37,13 @@ import {
   ParentBasedSampler,
   TraceIdRatioBasedSampler,
 } from '@opentelemetry/sdk-trace-base';
-import type { ErrorCode } from '../core/errors.ts';
-import { attributeText, type CloudEvent } from '../core/event.ts';
-import type { Clock } from '../core/ports/time.ts';
-import type { Span, TracedAttempt, TracedRequest, Tracer } from '../core/ports/tracer.ts';
-import type { Egress, Ingress, Target, Topology } from '../core/topology.ts';
-import { targetOf } from '../dispatcher/stage.ts';
-import { packageVersion } from './settings.ts';
+import type { ErrorCode } from '../../core/errors.ts';
+import { attributeText, type CloudEvent } from '../../core/event.ts';
+import type { Clock } from '../../core/ports/time.ts';
+import type { Span, TracedAttempt, TracedRequest, Tracer } from '../../core/ports/tracer.ts';
+import type { Egress, Ingress, Target, Topology } from '../../core/topology.ts';
+import { targetOf } from '../../dispatcher/stage.ts';
+import { packageVersion } from '../settings.ts';
 import { SAMPLED, traceContextOf, traceparentOf, withTraceContext } from './trace-context.ts';
 import type { TraceContext } from './trace-context.ts';
 import { openSpanExport } from './tracing-export.ts';

@@ -7,11 +7,11 @@
  * - M2 Accounts are bounded: by the topology, by closed sets of codes, and for the type of an event, which producers
  *   choose, by TYPES_MAX. What left the topology is told once more, then forgotten.
  */
-import type { ErrorCode } from '../core/errors.ts';
-import { attributeText } from '../core/event.ts';
-import type { Phase } from '../core/ports/event-log.ts';
-import type { End, Happening } from '../core/ports/observer.ts';
-import type { Egress, Ingress, Topology } from '../core/topology.ts';
+import type { ErrorCode } from '../../core/errors.ts';
+import { attributeText } from '../../core/event.ts';
+import type { Phase } from '../../core/ports/event-log.ts';
+import type { End, Happening } from '../../core/ports/observer.ts';
+import type { Egress, Ingress, Topology } from '../../core/topology.ts';
 import { Histogram, type HistogramSample, type Labels } from './prometheus.ts';
 
 /** The numbers of one Broker or Channel. */

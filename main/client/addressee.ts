@@ -1,5 +1,5 @@
 /** The Broker or Channel that a user names on the command line, as the running knear knows it. */
-import { KnearError } from '../core/errors.ts';
+import { KnearError } from '../../core/errors.ts';
 import { askAdmin } from './ask-admin.ts';
 
 export interface Addressee {

@@ -5,13 +5,13 @@
  */
 import { mkdtemp, open, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { ownerOf } from '../broker/log/owner-lock.ts';
-import { messageOf } from '../core/errors.ts';
-import type { Clock } from '../core/ports/time.ts';
+import { ownerOf } from '../../broker/log/owner-lock.ts';
+import { messageOf } from '../../core/errors.ts';
+import type { Clock } from '../../core/ports/time.ts';
 import type { Check } from './doctor.ts';
 import { isKnearAt } from './doctor-ports.ts';
-import { reserveBytesOf } from './reserve.ts';
-import type { Settings } from './settings.ts';
+import { reserveBytesOf } from '../reserve.ts';
+import type { Settings } from '../settings.ts';
 
 export async function checkDataFolder(settings: Settings, clock: Clock): Promise<readonly Check[]> {
   const { data } = settings;

@@ -1,8 +1,8 @@
 /** What an operator reads: one line a change of state, nothing for each event unless `debug` is on. Never payloads. */
 import type { Logger } from 'pino';
 
-import { attributeText } from '../core/event.ts';
-import type { Happening, Observer } from '../core/ports/observer.ts';
+import { attributeText } from '../../core/event.ts';
+import type { Happening, Observer } from '../../core/ports/observer.ts';
 
 export function logObserver(logger: Logger): Observer {
   const isDebug = logger.isLevelEnabled('debug');

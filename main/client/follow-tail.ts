@@ -1,10 +1,10 @@
 /**
- * `knear tail`: shows what main/tail.ts streams, as JSON lines or for people. Events come from strangers: whatever could
+ * `knear tail`: shows what main/inside/tail.ts streams, as JSON lines or for people. Events come from strangers: whatever could
  * steer a terminal is taken out of what people see, and a line is no longer than the terminal of most.
  */
-import { codeOf, KnearError, messageOf } from '../core/errors.ts';
+import { codeOf, KnearError, messageOf } from '../../core/errors.ts';
 import type { Addressee } from './addressee.ts';
-import type { TailEvent, TailLine } from './tail.ts';
+import type { TailEvent, TailLine } from '../inside/tail.ts';
 
 export interface FollowOptions {
   readonly adminUrl: string;
@@ -84,7 +84,7 @@ async function* linesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<string
 }
 
 function show(text: string, options: FollowOptions): void {
-  // What main/tail.ts of this very program sends.
+  // What main/inside/tail.ts of this very program sends.
   const line = JSON.parse(text) as TailLine;
   if (line.kind === 'opened') options.onOpen();
   else if (options.output === 'json') options.print(`${text}\n`);

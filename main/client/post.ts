@@ -8,8 +8,8 @@
 import { once } from 'node:events';
 import { request as requestHttp, type ClientRequest, type IncomingMessage } from 'node:http';
 import { request as requestHttps } from 'node:https';
-import { KnearError, messageOf } from '../core/errors.ts';
-import type { Clock } from '../core/ports/time.ts';
+import { KnearError, messageOf } from '../../core/errors.ts';
+import type { Clock } from '../../core/ports/time.ts';
 
 export interface PostBody {
   /** Absent: not known before the end. */

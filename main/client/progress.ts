@@ -1,5 +1,5 @@
 /** How far a long upload is, on one line of a terminal that is written over and gone at the end. */
-import type { Clock } from '../core/ports/time.ts';
+import type { Clock } from '../../core/ports/time.ts';
 
 export interface Progress {
   /** Starts over. @param sizeBytes absent: nobody knows how much there is. */

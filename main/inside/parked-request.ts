@@ -1,6 +1,6 @@
 /** What requests about parked events may say, checked. */
-import { KnearError } from '../core/errors.ts';
-import type { Position } from '../core/ports/event-log.ts';
+import { KnearError } from '../../core/errors.ts';
+import type { Position } from '../../core/ports/event-log.ts';
 
 /**
  * 1,000: as many records as one commit of the log takes, and as many as are parked by default, so that a page is usually

@@ -14,15 +14,15 @@ import { isUtf8 } from 'node:buffer';
 
 import type { Logger } from 'pino';
 
-import { KnearError } from '../core/errors.ts';
-import { attributeText } from '../core/event.ts';
-import type { Deliverer, Outcome } from '../core/ports/deliverer.ts';
-import type { EventLog, Failure, ParkedEntry, Position } from '../core/ports/event-log.ts';
-import type { Clock } from '../core/ports/time.ts';
-import { forSubscriber } from '../core/rules/admit.ts';
-import type { Topology } from '../core/topology.ts';
-import { openHttpDeliverer } from '../dispatcher/deliver/http.ts';
-import type { AdminRequest, AdminRoute } from './admin.ts';
+import { KnearError } from '../../core/errors.ts';
+import { attributeText } from '../../core/event.ts';
+import type { Deliverer, Outcome } from '../../core/ports/deliverer.ts';
+import type { EventLog, Failure, ParkedEntry, Position } from '../../core/ports/event-log.ts';
+import type { Clock } from '../../core/ports/time.ts';
+import { forSubscriber } from '../../core/rules/admit.ts';
+import type { Topology } from '../../core/topology.ts';
+import { openHttpDeliverer } from '../../dispatcher/deliver/http.ts';
+import type { AdminRequest, AdminRoute } from '../admin.ts';
 import { chosenIn, pageIn } from './parked-request.ts';
 import type { Chosen } from './parked-request.ts';
 

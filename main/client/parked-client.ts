@@ -1,11 +1,11 @@
 /**
- * `knear parked`: what the admin server tells of parked events (main/parked.ts), for people and scripts, and what they want
+ * `knear parked`: what the admin server tells of parked events (main/inside/parked.ts), for people and scripts, and what they want
  * done with them. It goes page by page and each page is decided when it is answered, so that it may be ended at any time.
  *
  * What is in events comes from strangers: whatever could steer a terminal is taken out of what people see.
  */
-import { suggestion } from '../controller/suggest.ts';
-import { KnearError } from '../core/errors.ts';
+import { suggestion } from '../../controller/suggest.ts';
+import { KnearError } from '../../core/errors.ts';
 import { askAdmin } from './ask-admin.ts';
 import { columns } from './get.ts';
 import type {
@@ -15,8 +15,8 @@ import type {
   ParkedSummary,
   ParkedWhole,
   Refusal,
-} from './parked.ts';
-import { PAGE_MAX } from './parked-request.ts';
+} from '../inside/parked.ts';
+import { PAGE_MAX } from '../inside/parked-request.ts';
 
 export const PARKED_FORMATS = ['table', 'json'] as const;
 export type ParkedFormat = (typeof PARKED_FORMATS)[number];

@@ -5,12 +5,12 @@
  * M3 Names and units of Knative are kept where the meaning is the same (`kn_`), so that its dashboards work; what it has
  * no word for starts with `knear_`.
  */
-import type { Lag, LogState } from '../core/ports/event-log.ts';
-import type { Observer } from '../core/ports/observer.ts';
-import type { Egress, Ingress, Topology } from '../core/topology.ts';
+import type { Lag, LogState } from '../../core/ports/event-log.ts';
+import type { Observer } from '../../core/ports/observer.ts';
+import type { Egress, Ingress, Topology } from '../../core/topology.ts';
 import { Ledger, type EgressAccount, type IngressAccount, type LogAccount } from './ledger.ts';
 import { openPrometheus, type Family, type Labels, type Sample } from './prometheus.ts';
-import { packageVersion } from './settings.ts';
+import { packageVersion } from '../settings.ts';
 import type { SpanCounts } from './tracing-export.ts';
 
 /** What others know at the moment of a scrape. */

@@ -2,13 +2,13 @@
  * Which events a tail shows, as the user writes it. It is read, checked and understood exactly as `filters` of a Trigger
  * are; JSON by making a Trigger of it.
  */
-import { compileFilter } from '../controller/filters.ts';
-import { readManifests } from '../controller/source/manifest.ts';
-import { loadSchemas, type Schemas } from '../controller/source/schemas.ts';
-import { suggestion } from '../controller/suggest.ts';
-import { KnearError } from '../core/errors.ts';
-import { cesqlFault } from '../core/rules/filters/cesql/fault.ts';
-import type { Filter } from '../core/topology.ts';
+import { compileFilter } from '../../controller/filters.ts';
+import { readManifests } from '../../controller/source/manifest.ts';
+import { loadSchemas, type Schemas } from '../../controller/source/schemas.ts';
+import { suggestion } from '../../controller/suggest.ts';
+import { KnearError } from '../../core/errors.ts';
+import { cesqlFault } from '../../core/rules/filters/cesql/fault.ts';
+import type { Filter } from '../../core/topology.ts';
 
 /**
  * @param query `type`: of that type only. `filter`: an expression in CESQL, or, where it begins with `{` or `[`, an entry

@@ -13,7 +13,7 @@ import type {
   ExplainedVisit,
   ResourceName,
   VisitSource,
-} from './explain.ts';
+} from '../inside/explain.ts';
 
 export interface ExplainEventOptions {
   readonly id: string;

@@ -2,10 +2,10 @@
  * `knear send`: one event to a Broker, a Channel or any address that takes CloudEvents. The event has one `id` however
  * often it is sent, so that subscribers can tell a repetition; what is worth another try is what docs/sending.md says.
  */
-import { binaryHeaders, structuredBody, structuredHeaders } from '../core/codec.ts';
-import { codeOf, KnearError } from '../core/errors.ts';
-import type { CloudEvent } from '../core/event.ts';
-import type { Clock, Random } from '../core/ports/time.ts';
+import { binaryHeaders, structuredBody, structuredHeaders } from '../../core/codec.ts';
+import { codeOf, KnearError } from '../../core/errors.ts';
+import type { CloudEvent } from '../../core/event.ts';
+import type { Clock, Random } from '../../core/ports/time.ts';
 import { bytesData, readWhole, type EventData } from './event-data.ts';
 import { post, type PostAnswer, type PostBody } from './post.ts';
 

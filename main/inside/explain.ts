@@ -7,15 +7,15 @@
  *
  * Why a filter did not want an event is worked out here and now, with the attributes and the Topology of that moment.
  */
-import { KnearError, type ErrorCode } from '../core/errors.ts';
-import type { Attributes, AttributeValue } from '../core/event.ts';
-import type { Failure, Match } from '../core/ports/event-log.ts';
-import type { End, Observer } from '../core/ports/observer.ts';
-import type { Clock } from '../core/ports/time.ts';
-import { explainFilter } from '../core/rules/explain-filter.ts';
-import type { Egress, Ingress, Target, Topology } from '../core/topology.ts';
-import type { AdminRequest, AdminRoute } from './admin.ts';
-import { flagOf } from './settings-table.ts';
+import { KnearError, type ErrorCode } from '../../core/errors.ts';
+import type { Attributes, AttributeValue } from '../../core/event.ts';
+import type { Failure, Match } from '../../core/ports/event-log.ts';
+import type { End, Observer } from '../../core/ports/observer.ts';
+import type { Clock } from '../../core/ports/time.ts';
+import { explainFilter } from '../../core/rules/explain-filter.ts';
+import type { Egress, Ingress, Target, Topology } from '../../core/topology.ts';
+import type { AdminRequest, AdminRoute } from '../admin.ts';
+import { flagOf } from '../settings-table.ts';
 import { Stories } from './stories.ts';
 import type { Attempt, Ending, EventName, Passage, Story, Visit } from './stories.ts';
 

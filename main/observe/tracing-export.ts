@@ -11,7 +11,7 @@ import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { BatchSpanProcessor } from '@opentelemetry/sdk-trace-base';
 import type { SpanExporter, SpanProcessor } from '@opentelemetry/sdk-trace-base';
 import type { Logger } from 'pino';
-import type { Clock } from '../core/ports/time.ts';
+import type { Clock } from '../../core/ports/time.ts';
 
 export interface SpanExportOptions {
   readonly endpoint: string;

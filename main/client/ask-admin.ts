@@ -1,6 +1,6 @@
 /** How commands ask the admin server of a running knear: with patience, and with errors that say what to do. */
-import { codeOf, KnearError, messageOf } from '../core/errors.ts';
-import { systemClock as clock } from './time.ts';
+import { codeOf, KnearError, messageOf } from '../../core/errors.ts';
+import { systemClock as clock } from '../time.ts';
 
 /** An admin server answers from memory. */
 const PATIENCE_MS = 5_000;

@@ -4,7 +4,7 @@ import { stat } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { Readable } from 'node:stream';
-import { KnearError } from '../core/errors.ts';
+import { KnearError } from '../../core/errors.ts';
 import type { PostBody } from './post.ts';
 
 export type DataSource =

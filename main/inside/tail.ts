@@ -12,13 +12,13 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { Readable } from 'node:stream';
-import { KnearError } from '../core/errors.ts';
-import type { CloudEvent } from '../core/event.ts';
-import type { Happening, Observer } from '../core/ports/observer.ts';
-import type { Clock, Timer } from '../core/ports/time.ts';
-import { compileFilter } from '../core/rules/filter.ts';
-import type { Ingress, Topology } from '../core/topology.ts';
-import type { AdminRoute } from './admin.ts';
+import { KnearError } from '../../core/errors.ts';
+import type { CloudEvent } from '../../core/event.ts';
+import type { Happening, Observer } from '../../core/ports/observer.ts';
+import type { Clock, Timer } from '../../core/ports/time.ts';
+import { compileFilter } from '../../core/rules/filter.ts';
+import type { Ingress, Topology } from '../../core/topology.ts';
+import type { AdminRoute } from '../admin.ts';
 import { openFilterReader } from './tail-filter.ts';
 
 /** The first line. */

@@ -13,12 +13,12 @@
  * - H3 Remembering is a lookup and a few fields, and nothing is worked out: some 0.3 microseconds a happening, garbage
  *   included, and 1.2 KB an event. An event happens about four times and costs some 20 microseconds in all.
  */
-import type { ErrorCode } from '../core/errors.ts';
-import type { Attributes, CloudEvent } from '../core/event.ts';
-import { attributeText } from '../core/event.ts';
-import type { Failure, Phase } from '../core/ports/event-log.ts';
-import type { End, Happening } from '../core/ports/observer.ts';
-import type { Egress, Ingress } from '../core/topology.ts';
+import type { ErrorCode } from '../../core/errors.ts';
+import type { Attributes, CloudEvent } from '../../core/event.ts';
+import { attributeText } from '../../core/event.ts';
+import type { Failure, Phase } from '../../core/ports/event-log.ts';
+import type { End, Happening } from '../../core/ports/observer.ts';
+import type { Egress, Ingress } from '../../core/topology.ts';
 
 /** Everything about one event, by id and source. An event keeps both on its way through several Channels. */
 export interface Story {

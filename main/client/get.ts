@@ -3,8 +3,8 @@
  * and only formats the answer.
  */
 import { stringify } from 'yaml';
-import { suggestion } from '../controller/suggest.ts';
-import { KnearError } from '../core/errors.ts';
+import { suggestion } from '../../controller/suggest.ts';
+import { KnearError } from '../../core/errors.ts';
 import { askAdmin } from './ask-admin.ts';
 
 export interface GetOptions {
