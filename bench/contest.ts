@@ -38,7 +38,7 @@ export interface ContestResult {
 export const EMBEDDED = 'machine or settled';
 
 /** Node's compilers need some ten thousand events: after 1.5 s of load knear is half as fast as after 5 s, and stays so then. */
-const WARM_UP_MS = { floor: 1_000, sut: 5_000 };
+export const WARM_UP_MS = { floor: 1_000, sut: 5_000 };
 const WARM_UP_SENDERS = 8;
 /** Open loop: at 50/s and less than this there are too few events for a median that holds. */
 const OPEN_LOOP_MIN_MS = 2_000;

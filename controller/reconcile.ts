@@ -9,6 +9,7 @@
  */
 import type { Snapshot } from '../core/ports/resource-source.ts';
 import { resourceId, type Resource, type Secret } from '../core/resources.ts';
+import { SECRET_NAME } from '../core/rules/filters/cesql/correlation.ts';
 import type { Ingress, Topology } from '../core/topology.ts';
 import { annotationInfos } from './annotations.ts';
 import { type Places } from './destination.ts';
@@ -17,7 +18,7 @@ import { compileServices } from './endpoints.ts';
 import { expandFlows, partsOf, type Flow } from './flows.ts';
 import { hint, readyOf, type Condition } from './status/conditions.ts';
 import { Statuses, type Status } from './status/statuses.ts';
-import { compileWay } from './ways.ts';
+import { compileWay, type Way } from './ways.ts';
 
 export interface ReconcileOptions {
   readonly revision: number;
@@ -66,11 +67,15 @@ export function reconcile(snapshot: Snapshot, options: ReconcileOptions): Reconc
   const egresses = ways.flatMap(({ egress }) => egress ?? []);
 
   const statuses = new Statuses(baseUrl);
+  const waysOf = new Map<Resource | undefined, Way[]>();
+  for (const way of ways) {
+    const resource = way.door?.resource;
+    const others = waysOf.get(resource);
+    if (others) others.push(way);
+    else waysOf.set(resource, [way]);
+  }
   for (const door of doors) {
-    statuses.addDoor(
-      door,
-      ways.filter((way) => way.door?.resource === door.resource),
-    );
+    statuses.addDoor(door, waysOf.get(door.resource) ?? []);
   }
   const byId = new Map(resources.map((each) => [resourceId(each), each]));
   for (const way of ways) statuses.addWay(way, byId);
@@ -136,13 +141,12 @@ function placesOf(
 
 /** Where Knative keeps the keys of RequestReply. Source: Knative Eventing, pkg/requestreply. */
 const SYSTEM_NAMESPACE = 'knative-eventing';
-const CORRELATION_SECRET = 'request-reply-keys';
 
 function correlationKeysOf(resources: readonly Resource[]): ReadonlyMap<string, string> {
   const secret = resources.find(
     (each): each is Secret =>
       each.kind === 'Secret' &&
-      each.metadata.name === CORRELATION_SECRET &&
+      each.metadata.name === SECRET_NAME &&
       each.metadata.namespace === SYSTEM_NAMESPACE,
   );
   return new Map(Object.entries(secret?.spec.data ?? {}));

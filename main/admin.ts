@@ -10,6 +10,7 @@
  */
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { codeOf, ERRORS, KnearError, type ErrorCode } from '../core/errors.ts';
+import { INTENT_HEADER } from './intent.ts';
 
 export interface AdminOptions {
   readonly host: string;
@@ -122,12 +123,6 @@ function addRoutes(app: FastifyInstance, routes: readonly AdminRoute[]): void {
     });
   }
 }
-
-/**
- * Nobody is authenticated here, and a browser on this machine sends whatever a page asks for. But not with a header of
- * ours: for that it asks first, and is refused.
- */
-export const INTENT_HEADER = 'knear-admin';
 
 function isMeant({ headers }: FastifyRequest): boolean {
   return headers[INTENT_HEADER] === 'yes';

@@ -3,7 +3,7 @@
  * subscriber that hangs beside a healthy one. Both programs live at the same time and take turns, so that a machine that
  * grows slower touches both.
  */
-import { EMBEDDED, costs, fates, foreignCores } from '../contest.ts';
+import { EMBEDDED, costs, fates, foreignCores, WARM_UP_MS } from '../contest.ts';
 import { BROKER_PATH, MATCHING_TYPE, brokerYaml, type TriggerPlan } from '../manifests.ts';
 import type { Options } from '../options.ts';
 import type { Attempt, Row } from '../row.ts';
@@ -23,7 +23,7 @@ const SATURATED = { kind: 'closed', senders: 16, dataBytes: KB } as const;
 /** Far from saturation, so that p99 is the program's and not the queue's; 1,000 events in two seconds. */
 const HANGING_PER_SECOND = 500;
 const HANGING_MS_MIN = 4_000;
-const WARM_UP: Load = { ...SATURATED, until: { ms: 1_500 } };
+const WARM_UP: Load = { ...SATURATED, until: { ms: WARM_UP_MS.sut } };
 
 export async function runTriggers(stage: Stage, options: Options, attempt: Attempt): Promise<void> {
   for (const { id, count } of TRIGGER_COUNTS) {

@@ -1,12 +1,10 @@
 /** How commands ask the admin server of a running knear: with patience, and with errors that say what to do. */
 import { codeOf, KnearError, messageOf } from '../../core/errors.ts';
+import { INTENT_HEADER } from '../intent.ts';
 import { systemClock as clock } from '../time.ts';
 
 /** An admin server answers from memory. */
 const PATIENCE_MS = 5_000;
-
-/** As INTENT_HEADER of admin.ts, which would bring a whole server along: what changes something is asked for with it. */
-const MEANT = { 'knear-admin': 'yes' };
 
 export interface AskOptions {
   /** Goes as JSON in a POST; absent: a GET. */
@@ -32,7 +30,7 @@ export async function askAdmin(
   });
   const post = body && {
     method: 'POST',
-    headers: { ...MEANT, 'content-type': 'application/json' },
+    headers: { [INTENT_HEADER]: 'yes', 'content-type': 'application/json' },
     body: JSON.stringify(body),
   };
   try {

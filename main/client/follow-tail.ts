@@ -4,6 +4,7 @@
  */
 import { codeOf, KnearError, messageOf } from '../../core/errors.ts';
 import type { Addressee } from './addressee.ts';
+import { plain } from './plain.ts';
 import type { TailEvent, TailLine } from '../inside/tail.ts';
 
 export interface FollowOptions {
@@ -106,7 +107,7 @@ export function textOf(line: Exclude<TailLine, { kind: 'opened' }>, hasColour: b
   const time = acceptedAt.slice(11);
   const size = sizeText(line.dataBytes);
   const note = isMatched ? '' : '(nobody wants it)';
-  const words = [attributes['type'], attributes['source'], attributes['id']].map(plain);
+  const words = [attributes['type'], attributes['source'], attributes['id']].map(lineOf);
   const taken = [time, size, note].reduce((sum, each) => sum + each.length + 2, 0);
   const head = cut(words.join('  '), COLUMNS_MAX - taken);
   const ending = note === '' ? '' : `  ${paint(YELLOW, note)}`;
@@ -120,7 +121,7 @@ const YELLOW = 33;
 
 function dataText({ data, isCut }: TailEvent): string {
   if (data === undefined || data === '') return '';
-  return cut(`  ${plain(data)}${isCut === true ? '…' : ''}`, COLUMNS_MAX);
+  return cut(`  ${lineOf(data)}${isCut === true ? '…' : ''}`, COLUMNS_MAX);
 }
 
 function sizeText(bytes: number): string {
@@ -131,12 +132,9 @@ function sizeText(bytes: number): string {
     : `${Math.round(bytes / 1_000_000)} MB`;
 }
 
-/** One line, and nothing in it that a terminal obeys: controls, and marks that turn the direction of a text. */
-function plain(value: unknown): string {
-  return String(value)
-    .trim()
-    .replace(/\s+/g, ' ')
-    .replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cs}]/gu, '·');
+/** On one line. */
+function lineOf(value: unknown): string {
+  return plain(String(value).trim().replace(/\s+/g, ' '));
 }
 
 function cut(text: string, columnsMax: number): string {

@@ -6,6 +6,7 @@
  */
 import { suggestion } from '../../controller/suggest.ts';
 import { KnearError } from '../../core/errors.ts';
+import { plain } from './plain.ts';
 import { askAdmin } from './ask-admin.ts';
 import { columns } from './get.ts';
 import type {
@@ -260,9 +261,4 @@ function events(count: number): string {
 /** To the second: nobody parks by hand. */
 function timeText(atMs: number): string {
   return `${new Date(atMs).toISOString().slice(0, 19)}Z`;
-}
-
-/** One line, and nothing in it that a terminal obeys: controls, and marks that turn the direction of a text. */
-function plain(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cs}]/gu, '·');
 }

@@ -6,6 +6,7 @@ import { binaryHeaders, structuredBody, structuredHeaders } from '../../core/cod
 import { codeOf, KnearError } from '../../core/errors.ts';
 import type { CloudEvent } from '../../core/event.ts';
 import type { Clock, Random } from '../../core/ports/time.ts';
+import { parseRetryAfter } from '../../dispatcher/deliver/answer.ts';
 import { bytesData, readWhole, type EventData } from './event-data.ts';
 import { post, type PostAnswer, type PostBody } from './post.ts';
 
@@ -119,15 +120,8 @@ const RETRY_AFTER_MAX_MS = 5 * 60_000;
 function delayOf(outcome: Outcome, retry: number, { random, clock }: SendOptions): number {
   const backoffMs = Math.min(DELAY_FIRST_MS * 2 ** retry, DELAY_MAX_MS);
   const asked = outcome.kind === 'answer' ? outcome.answer.headers['retry-after'] : undefined;
-  const askedMs = asked === undefined ? 0 : retryAfterMs(asked, clock);
+  const askedMs = parseRetryAfter(asked, clock.nowMs()) ?? 0;
   return askedMs + backoffMs * (0.5 + random.next() / 2);
-}
-
-/** Seconds or a date (RFC 9110, section 10.2.3); what is neither counts as not said. */
-function retryAfterMs(text: string, clock: Clock): number {
-  if (/^\d+$/.test(text)) return Number(text) * 1_000;
-  const atMs = Date.parse(text);
-  return Number.isNaN(atMs) ? 0 : Math.max(0, atMs - clock.nowMs());
 }
 
 function sentOf(outcome: Outcome): Sent {

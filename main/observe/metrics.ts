@@ -8,6 +8,7 @@
 import type { Lag, LogState } from '../../core/ports/event-log.ts';
 import type { Observer } from '../../core/ports/observer.ts';
 import type { Egress, Ingress, Topology } from '../../core/topology.ts';
+import { destinationOf } from './destination.ts';
 import { Ledger, type EgressAccount, type IngressAccount, type LogAccount } from './ledger.ts';
 import { openPrometheus, type Family, type Labels, type Sample } from './prometheus.ts';
 import { packageVersion } from '../settings.ts';
@@ -84,7 +85,7 @@ function knativeFamilies(ledger: Ledger): Family[] {
       *samples() {
         for (const { ingress, durations, scheme } of ledger.ingresses()) {
           if (ingress === undefined) continue;
-          yield* durations.samples(knativeLabels(ingress, ingressName(ingress), scheme));
+          yield* durations.samples(knativeLabels(ingress, destinationOf(ingress), scheme));
         }
         for (const { id, egress, ingress, durations } of ledger.egresses()) {
           if (egress === undefined) continue;
@@ -113,14 +114,9 @@ function knativeLabels(ingress: Ingress | undefined, destination: string, scheme
   };
 }
 
-/** `broker:orders.shop`, as Knative names destinations. */
-function ingressName(ingress: Ingress): string {
-  return `${ingress.kind}:${ingress.name}.${ingress.namespace}`;
-}
-
 /** `trigger:audit.shop`; the id where nothing else is known. */
 function egressName(id: string, egress: Egress | undefined): string {
-  return egress === undefined ? id : `${egress.kind}:${egress.name}.${egress.namespace}`;
+  return egress === undefined ? id : destinationOf(egress);
 }
 
 function ingressFamilies(ledger: Ledger): Family[] {
@@ -131,7 +127,7 @@ function ingressFamilies(ledger: Ledger): Family[] {
     *samples(): Generator<Sample> {
       for (const account of ledger.ingresses()) {
         if (account.ingress === undefined) continue;
-        yield { labels: { ingress: ingressName(account.ingress) }, value: read(account) };
+        yield { labels: { ingress: destinationOf(account.ingress) }, value: read(account) };
       }
     },
   });
@@ -145,7 +141,7 @@ function ingressFamilies(ledger: Ledger): Family[] {
       type: 'counter',
       *samples() {
         for (const { ingress, refused } of ledger.ingresses()) {
-          const name = ingress === undefined ? '' : ingressName(ingress);
+          const name = ingress === undefined ? '' : destinationOf(ingress);
           for (const by of ['door', 'reply'] as const) {
             for (const [code, value] of refused[by]) {
               yield { labels: { ingress: name, by, code }, value };

@@ -44,6 +44,7 @@ import type { Span, TracedAttempt, TracedRequest, Tracer } from '../../core/port
 import type { Egress, Ingress, Target, Topology } from '../../core/topology.ts';
 import { targetOf } from '../../dispatcher/stage.ts';
 import { packageVersion } from '../settings.ts';
+import { destinationOf } from './destination.ts';
 import { SAMPLED, traceContextOf, traceparentOf, withTraceContext } from './trace-context.ts';
 import type { TraceContext } from './trace-context.ts';
 import { openSpanExport } from './tracing-export.ts';
@@ -229,11 +230,6 @@ class TracedSpan implements Span {
   end(status: number, code?: ErrorCode): void {
     this.#onEnd?.(status, code);
   }
-}
-
-/** `broker:orders.shop`, as Knative names destinations. */
-function destinationOf({ kind, name, namespace }: Ingress | Egress): string {
-  return `${kind}:${name}.${namespace}`;
 }
 
 const EVENT_ATTRIBUTES = [

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { KnearError } from '../../core/errors.ts';
-import { INTENT_HEADER, openAdmin, type Admin, type Health } from '../../main/admin.ts';
+import { openAdmin, type Admin, type Health } from '../../main/admin.ts';
+import { INTENT_HEADER } from '../../main/intent.ts';
 
 let admin: Admin;
 let health: Health;

@@ -5,7 +5,8 @@ import { GroupedLog } from '../../broker/log/grouped-log.ts';
 import { MemoryStore } from '../../broker/log/memory.ts';
 import type { CloudEvent } from '../../core/event.ts';
 import type { Failure } from '../../core/ports/event-log.ts';
-import { INTENT_HEADER, openAdmin, type Admin } from '../../main/admin.ts';
+import { openAdmin, type Admin } from '../../main/admin.ts';
+import { INTENT_HEADER } from '../../main/intent.ts';
 import { openParked, type Parked } from '../../main/inside/parked.ts';
 import {
   dropParked,

@@ -19,7 +19,7 @@ import { integerOf } from './casts.ts';
 import { asInteger, asText, boolean, literal, type Compiled } from './compiled.ts';
 
 /** The Secret whose keys a Topology has. Any other name is that of a Secret which is not there: nothing is verified. */
-const SECRET_NAME = 'request-reply-keys';
+export const SECRET_NAME = 'request-reply-keys';
 
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
