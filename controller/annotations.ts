@@ -2,7 +2,8 @@
  * Every annotation that knear reads: the one table. Knative forbids unknown fields in a spec, so what goes beyond its
  * API is an annotation. The nearest wins: a Broker's or Channel's value is the default of its Triggers or Subscriptions.
  */
-import type { ConfigMap, Resource } from '../core/resources.ts';
+import { resourceId, type ConfigMap, type Resource } from '../core/resources.ts';
+import { claimFaults, CONFIG_KEYS, isMeant, type ClaimName, type ClaimSource } from './claims.ts';
 import { suggestion } from './suggest.ts';
 
 type Kind = Resource['kind'];
@@ -14,33 +15,61 @@ const PREFIX = 'knear.dev/';
 export const BROKER_CLASS = 'eventing.knative.dev/broker.class';
 export const OUR_CLASS = 'Knear';
 
-interface AnnotationRow {
+/** Marks a ConfigMap as ours, whatever is in it. */
+export const CONFIG_LABEL = 'knear.dev/config';
+
+interface ChoiceRow {
   /** All values; the first one is the default. */
   readonly values: readonly [string, ...string[]];
+  readonly kinds: readonly Kind[];
+}
+
+/** A limit: `claims.ts` knows its values. */
+interface ClaimRow {
+  readonly claim: ClaimName;
   readonly kinds: readonly Kind[];
 }
 
 const INGRESS_KINDS = ['Broker', 'Channel', 'InMemoryChannel', 'KnearChannel'] as const;
 /** What is said of a Sequence or Parallel holds for its Channels and Subscriptions. */
 const FLOW_KINDS = ['Sequence', 'Parallel'] as const;
-const ALL_KINDS = [...INGRESS_KINDS, 'Trigger', 'Subscription', ...FLOW_KINDS] as const;
+const DOOR_KINDS = [...INGRESS_KINDS, ...FLOW_KINDS] as const;
+const ALL_KINDS = [...DOOR_KINDS, 'Trigger', 'Subscription'] as const;
 
 export const ANNOTATIONS = {
   /** Whether subscribers may see an event before it is durable. */
-  'knear.dev/early-delivery': { values: ['on', 'off'], kinds: [...INGRESS_KINDS, ...FLOW_KINDS] },
+  'knear.dev/early-delivery': { values: ['on', 'off'], kinds: DOOR_KINDS },
   /** Paused: events are kept and not delivered. */
   'knear.dev/paused': { values: ['false', 'true'], kinds: ALL_KINDS },
   /** `key`: events with one `partitionkey` are delivered one after the other. */
   'knear.dev/order': { values: ['none', 'key'], kinds: ALL_KINDS },
   /** What happens to an event after its retries when there is no dead letter sink. */
   'knear.dev/exhausted': { values: ['park', 'drop'], kinds: ALL_KINDS },
-} as const satisfies Record<string, AnnotationRow>;
+  /** Limits for data, and where large data is kept (docs/claim-check.md). */
+  'knear.dev/claim-check-event-max': { claim: 'eventMax', kinds: DOOR_KINDS },
+  'knear.dev/claim-check-attributes-max': { claim: 'attributesMax', kinds: DOOR_KINDS },
+  'knear.dev/claim-check-inline-max': { claim: 'inlineMax', kinds: DOOR_KINDS },
+  'knear.dev/claim-check-reply-max': { claim: 'replyMax', kinds: DOOR_KINDS },
+  'knear.dev/claim-check-batch-max': { claim: 'batchMax', kinds: DOOR_KINDS },
+  'knear.dev/claim-check-quota': { claim: 'quota', kinds: DOOR_KINDS },
+  'knear.dev/claim-check-store': { claim: 'store', kinds: DOOR_KINDS },
+} as const satisfies Record<string, ChoiceRow | ClaimRow>;
 
-type Key = keyof typeof ANNOTATIONS;
-type Value<K extends Key> = (typeof ANNOTATIONS)[K]['values'][number];
+type Table = typeof ANNOTATIONS;
+type Choice = {
+  [Key in keyof Table]: Table[Key] extends ChoiceRow ? Key : never;
+}[keyof Table];
+type Value<K extends Choice> = Table[K]['values'][number];
+
+const ROWS: ReadonlyMap<string, ChoiceRow | ClaimRow> = new Map(Object.entries(ANNOTATIONS));
+
+/** The annotations with limits, and what each says. */
+const CLAIM_ANNOTATIONS: ReadonlyMap<string, ClaimName> = new Map(
+  [...ROWS].flatMap(([key, row]) => ('claim' in row ? [[key, row.claim] as const] : [])),
+);
 
 /** The value that holds for the first of `nearestFirst`: its own, else the next one's, else the default. */
-export function annotation<K extends Key>(key: K, nearestFirst: readonly Annotated[]): Value<K> {
+export function annotation<K extends Choice>(key: K, nearestFirst: readonly Annotated[]): Value<K> {
   const values: readonly [Value<K>, ...Value<K>[]] = ANNOTATIONS[key].values;
   for (const { metadata } of nearestFirst) {
     const written = metadata.annotations[key];
@@ -50,25 +79,46 @@ export function annotation<K extends Key>(key: K, nearestFirst: readonly Annotat
   return values[0];
 }
 
-/** A Broker's ConfigMap as annotations: the same names without `knear.dev/`. Its other keys are other classes' business. */
-export function configured({ metadata, spec }: ConfigMap): Annotated {
-  const annotations = Object.fromEntries(
-    Object.keys(ANNOTATIONS).flatMap((key) => {
-      const value = spec.data[key.slice(PREFIX.length)];
-      return value === undefined ? [] : [[key, value] as const];
-    }),
-  );
-  return { kind: 'Broker', metadata: { ...metadata, annotations } };
+/** What a Broker or Channel says of its limits. */
+export function claimsIn({ metadata }: Annotated): ClaimSource {
+  return { where: '', data: metadata.annotations, keys: CLAIM_ANNOTATIONS };
+}
+
+/** What a Broker's ConfigMap says, in keys of ours; `undefined`: nothing, its keys are other classes' business. */
+export function configured(config: ConfigMap): Configured | undefined {
+  const { metadata, spec } = config;
+  const choices = [...ROWS].flatMap(([key, row]) => {
+    const value = 'claim' in row ? undefined : spec.data[key.slice(PREFIX.length)];
+    return value === undefined ? [] : [[key, value] as const];
+  });
+  const isOurs =
+    CONFIG_LABEL in metadata.labels || choices.length > 0 || Object.keys(spec.data).some(isMeant);
+  if (!isOurs) return undefined;
+  const annotations = Object.fromEntries(choices);
+  return {
+    annotated: { kind: 'Broker', metadata: { ...metadata, annotations } },
+    claims: { where: `${resourceId(config)}: `, data: spec.data, keys: CONFIG_KEYS },
+  };
+}
+
+export interface Configured {
+  /** The names of annotations, without `knear.dev/`. */
+  readonly annotated: Annotated;
+  readonly claims: ClaimSource;
 }
 
 /** What is wrong with the values of a resource's annotations: `[key, sentence]` each. */
-export function annotationFaults({ kind, metadata }: Annotated): (readonly [string, string])[] {
-  return Object.entries(ANNOTATIONS).flatMap(([key, row]) => {
+export function annotationFaults(resource: Annotated): (readonly [string, string])[] {
+  const { kind, metadata } = resource;
+  const choices = [...ROWS].flatMap(([key, row]) => {
     const written = metadata.annotations[key];
-    if (written === undefined || !includes<Kind>(row.kinds, kind)) return [];
-    if (includes<string>(row.values, written)) return [];
+    if (written === undefined || 'claim' in row || !row.kinds.includes(kind)) return [];
+    if (row.values.includes(written)) return [];
     return [[key, `"${written}" is not one of ${row.values.join(', ')}`] as const];
   });
+  return includes<Kind>(DOOR_KINDS, kind)
+    ? [...choices, ...claimFaults(claimsIn(resource))]
+    : choices;
 }
 
 /** Annotations of ours that do nothing here: worth a hint, no reason to refuse the resource. */
@@ -78,10 +128,9 @@ export function annotationInfos({ kind, metadata }: Annotated): string[] {
       return [`class ${value} is another one: in a folder, every Broker is served by knear`];
     }
     if (!key.startsWith(PREFIX)) return [];
-    const row = Object.entries(ANNOTATIONS).find(([known]) => known === key)?.[1];
-    if (row === undefined)
-      return [`unknown annotation ${key}${suggestion(key, Object.keys(ANNOTATIONS))}`];
-    return includes<Kind>(row.kinds, kind) ? [] : [`annotation ${key} has no effect on a ${kind}`];
+    const row = ROWS.get(key);
+    if (row === undefined) return [`unknown annotation ${key}${suggestion(key, ROWS.keys())}`];
+    return row.kinds.includes(kind) ? [] : [`annotation ${key} has no effect on a ${kind}`];
   });
 }
 

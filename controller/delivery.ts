@@ -1,7 +1,7 @@
 /** From a DeliverySpec, ISO 8601 durations and all, to what an egress needs: retries, waits and time limits in ms. */
 import { parse } from 'tinyduration';
 import type { DeliverySpec } from '../core/resources.ts';
-import type { RetryPolicy } from '../core/topology.ts';
+import type { Egress, RetryPolicy } from '../core/topology.ts';
 
 /** What Knative's webhook gives a Broker without `spec.delivery`. Source: its ConfigMap `config-br-defaults`. */
 export const BROKER_DELIVERY_DEFAULT: DeliverySpec = {
@@ -25,12 +25,13 @@ const YEAR_MS = 365.2425 * DAY_MS;
 export function compileDelivery(
   own: DeliverySpec | undefined,
   inherited: DeliverySpec | undefined,
-  defaults: { readonly timeoutMs: number },
-): { readonly retry: RetryPolicy; readonly timeoutMs: number; readonly format: 'json' | 'binary' } {
+  defaults: { readonly timeoutMs: number; readonly idleMs: number },
+): Pick<Egress, 'retry' | 'timeoutMs' | 'idleMs' | 'format'> {
   const spec = own ?? inherited ?? {};
+  const timeoutMs = optionalMs(spec.timeout);
   return {
     retry: compileRetry(spec),
-    timeoutMs: optionalMs(spec.timeout) ?? defaults.timeoutMs,
+    ...(timeoutMs === undefined ? defaults : { timeoutMs }),
     format: own?.format ?? 'binary',
   };
 }

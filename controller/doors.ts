@@ -1,4 +1,5 @@
 /** Brokers and Channels: the ingress that each opens, and what Triggers and Subscriptions inherit from it. */
+import type { ResourceProblem, Snapshot } from '../core/ports/resource-source.ts';
 import {
   isChannel,
   resourceId,
@@ -6,25 +7,36 @@ import {
   type Channel,
   type ConfigMap,
   type DeliverySpec,
-  type Resource,
 } from '../core/resources.ts';
-import type { Egress, Ingress, Target } from '../core/topology.ts';
-import { annotation, configured, type Annotated } from './annotations.ts';
+import type { Egress, Ingress, Target, Topology } from '../core/topology.ts';
+import {
+  annotation,
+  annotationFaults,
+  claimsIn,
+  configured,
+  type Annotated,
+  type Configured,
+} from './annotations.ts';
+import { limitsOf, type LimitDefaults, type Limits } from './claims.ts';
 import { BROKER_DELIVERY_DEFAULT } from './delivery.ts';
 import { resolve, type Places } from './destination.ts';
 
 /** What no resource says. */
-export type Defaults = Pick<Ingress, 'eventMaxBytes' | 'attributesMaxBytes'> &
+export type Defaults = LimitDefaults &
   /** One attempt of an egress whose delivery names no timeout. */
-  Pick<Egress, 'timeoutMs'>;
+  Required<Pick<Egress, 'timeoutMs' | 'idleMs'>>;
 
 /** A Broker or Channel, and the ingress it opens. */
 export interface Door {
   readonly resource: Broker | Channel;
   readonly ingress: Ingress;
+  /** False: it takes no events, and its Triggers or Subscriptions keep those that they have (see `compileDoors`). */
+  readonly isServed: boolean;
   /** Where annotations are looked up, the nearest first: the resource, then the ConfigMap that it names. */
   readonly annotated: readonly Annotated[];
   readonly delivery: DeliverySpec | undefined;
+  /** What is wrong with its configuration, and what that means for now. */
+  readonly faults: readonly string[];
   /** What it names as its configuration and does not get. */
   readonly infos: readonly string[];
 }
@@ -47,52 +59,90 @@ const DOOR_KINDS: readonly string[] = ['Broker', 'KnearChannel', 'InMemoryChanne
 /**
  * Knative puts a channel of some implementation behind every generic Channel, with the same name, and both have one
  * address; so it is here: what has the same path shares the ingress, which is that of the more particular kind.
+ *
+ * A door whose limits cannot be understood keeps those of before; where there are none, it is not served: events would be
+ * taken under limits that nobody has chosen.
+ * @param before the ingresses that were in force.
  */
-export function compileDoors(resources: readonly Resource[], defaults: Defaults): Door[] {
-  const configs = new Map(
-    resources.filter((each) => each.kind === 'ConfigMap').map((each) => [resourceId(each), each]),
-  );
-  const byPath = new Map<string, Ingress>();
+export function compileDoors(
+  { resources, problems }: Snapshot,
+  { defaults, before }: { readonly defaults: Defaults; readonly before: Topology['ingresses'] },
+): Door[] {
+  const configs: Configs = {
+    byId: new Map(
+      resources.filter((each) => each.kind === 'ConfigMap').map((each) => [resourceId(each), each]),
+    ),
+    problems,
+  };
+  const byPath = new Map<string, Pick<Door, 'ingress' | 'isServed' | 'faults'>>();
   return resources
     .filter((each) => each.kind === 'Broker' || isChannel(each))
     .toSorted((a, b) => DOOR_KINDS.indexOf(a.kind) - DOOR_KINDS.indexOf(b.kind))
     .map((resource) => {
       const config = configOf(resource, configs);
-      const annotated = [resource, ...(config?.annotated ?? [])];
-      const own = compileIngress(resource, annotated, defaults);
-      const ingress = byPath.get(own.path) ?? own;
-      byPath.set(ingress.path, ingress);
+      const annotated = [resource, ...(config.found ? [config.found.annotated] : [])];
+      const { limits, ...judged } = judge(resource, config, { defaults, before });
+      const own = { ...judged, ingress: compileIngress(resource, annotated, limits) };
+      const shared = byPath.get(own.ingress.path) ?? own;
+      byPath.set(own.ingress.path, shared);
       const inherited = resource.kind === 'Broker' ? BROKER_DELIVERY_DEFAULT : undefined;
       const delivery = resource.spec.delivery ?? inherited;
-      return { resource, ingress, annotated, delivery, infos: config?.infos ?? [] };
+      return { resource, ...shared, annotated, delivery, infos: config.infos };
     });
 }
 
-/** Marks a ConfigMap as ours, whatever is in it. */
-export const CONFIG_LABEL = 'knear.dev/config';
+interface Configs {
+  readonly byId: ReadonlyMap<string, ConfigMap>;
+  readonly problems: readonly ResourceProblem[];
+}
+
+interface Config {
+  /** It is there, and says something to us. */
+  readonly found?: Configured;
+  /** It is there and cannot be read, so nobody knows what it says. */
+  readonly fault?: string;
+  readonly infos: readonly string[];
+}
 
 /** Knative's webhook gives every Broker a ConfigMap for another class: that one is no fault, and says nothing here. */
-function configOf(
-  { kind, metadata, spec }: Broker | Channel,
-  configs: ReadonlyMap<string, ConfigMap>,
-): { readonly annotated: Annotated[]; readonly infos: string[] } | undefined {
+function configOf({ kind, metadata, spec }: Broker | Channel, { byId, problems }: Configs): Config {
   const config = kind === 'Broker' ? spec.config : undefined;
-  if (!config) return undefined;
+  if (!config) return { infos: [] };
   const id = `${config.kind}/${config.namespace ?? metadata.namespace}/${config.name}`;
-  const found = config.kind === 'ConfigMap' ? configs.get(id) : undefined;
-  const own = found && configured(found);
-  const isOurs =
-    CONFIG_LABEL in (found?.metadata.labels ?? {}) ||
-    Object.keys(own?.metadata.annotations ?? {}).length > 0;
-  return own && isOurs
-    ? { annotated: [own], infos: [] }
-    : { annotated: [], infos: [`${id} says nothing to knear: defaults are used`] };
+  const written = config.kind === 'ConfigMap' ? byId.get(id) : undefined;
+  const found = written && configured(written);
+  if (found) return { found, infos: [] };
+  const problem = written ? undefined : problems.find(({ resourceId: about }) => about === id);
+  return problem
+    ? { fault: `${id} is not valid: ${problem.where}: ${problem.detail}`, infos: [] }
+    : { infos: [`${id} says nothing to knear: defaults are used`] };
+}
+
+/** What a door goes by. */
+interface Judgement extends Pick<Door, 'isServed' | 'faults'> {
+  readonly limits: Limits;
+}
+
+function judge(
+  resource: Broker | Channel,
+  { found, fault }: Config,
+  { defaults, before }: { readonly defaults: Defaults; readonly before: Topology['ingresses'] },
+): Judgement {
+  const sources = [claimsIn(resource), ...(found ? [found.claims] : [])];
+  const { limits, faults: wrong } = limitsOf(sources, defaults);
+  const grave = fault === undefined ? wrong : [fault, ...wrong];
+  const slight = found ? annotationFaults(found.annotated).map((each) => each.join(': ')) : [];
+  if (grave.length === 0) return { limits, isServed: true, faults: slight };
+  const last = before.get(resourceId(resource));
+  const meanwhile = last ? 'the limits from before hold' : 'no event is taken or delivered';
+  const faults = [...grave, `until that is right, ${meanwhile}`, ...slight];
+  return { limits: last ?? limits, isServed: last !== undefined, faults };
 }
 
 function compileIngress(
   resource: Broker | Channel,
   annotated: readonly Annotated[],
-  { eventMaxBytes, attributesMaxBytes }: Defaults,
+  { eventMaxBytes, attributesMaxBytes, claims }: Limits,
 ): Ingress {
   const { namespace, name } = resource.metadata;
   const isBroker = resource.kind === 'Broker';
@@ -106,6 +156,7 @@ function compileIngress(
     hosts: isBroker ? [] : [`${name}-kn-channel.${namespace}.svc.cluster.local`],
     eventMaxBytes,
     attributesMaxBytes,
+    claims,
     isEarly: annotation('knear.dev/early-delivery', annotated) === 'on',
   };
 }

@@ -1,6 +1,6 @@
 /**
  * The pure core of the controller: from all resources of one moment to the Topology of that moment, and what to tell
- * the people who wrote them. No memory, no I/O: the same snapshot always gives the same result.
+ * the people who wrote them. No memory, no I/O: the same snapshot, after the same Topology, always gives the same result.
  *
  *   resources -> flows.ts: Sequences and Parallels as Channels and Subscriptions
  *             -> doors.ts: a Broker or Channel becomes an ingress
@@ -23,6 +23,8 @@ import { compileWay, type Way } from './ways.ts';
 export interface ReconcileOptions {
   readonly revision: number;
   readonly defaults: Defaults;
+  /** What was in force: limits that are wrong now stay as they were. Default: nothing. */
+  readonly before?: Pick<Topology, 'ingresses'>;
   /** Where the door is reached: names Brokers and Channels in statuses and dead letters. Default: `http://localhost`. */
   readonly baseUrl?: string;
 }
@@ -55,9 +57,10 @@ export interface Reconciled {
 }
 
 export function reconcile(snapshot: Snapshot, options: ReconcileOptions): Reconciled {
-  const { defaults, baseUrl = 'http://localhost' } = options;
+  const { defaults, before = NOTHING, baseUrl = 'http://localhost' } = options;
   const { resources, flows } = expandFlows(snapshot.resources);
-  const closed = compileDoors(resources, defaults);
+  const { problems } = snapshot;
+  const closed = compileDoors({ resources, problems }, { defaults, before: before.ingresses });
   const places = placesOf(resources, { doors: closed, flows, baseUrl });
   const doors = closed.map((door) => openDoor(door, places));
   const doorsById = new Map(doors.map((door) => [resourceId(door.resource), door]));
@@ -84,7 +87,9 @@ export function reconcile(snapshot: Snapshot, options: ReconcileOptions): Reconc
   return {
     topology: {
       revision: options.revision,
-      ingresses: new Map(doors.map(({ ingress }) => [ingress.id, ingress])),
+      ingresses: new Map(
+        doors.filter(({ isServed }) => isServed).map(({ ingress }) => [ingress.id, ingress]),
+      ),
       egresses: new Map(egresses.map((egress) => [egress.id, egress])),
       services: compileServices(
         resources.filter((each) => each.kind === 'Service'),
@@ -94,9 +99,9 @@ export function reconcile(snapshot: Snapshot, options: ReconcileOptions): Reconc
     },
     statuses: tell(
       [
-        ...doors.map(({ resource, ingress, infos }) => ({
+        ...doors.map(({ resource, ingress, isServed, infos }) => ({
           resource,
-          address: ingress.path,
+          ...(isServed && { address: ingress.path }),
           infos,
         })),
         ...ways.map(({ resource }) => ({ resource })),
@@ -107,6 +112,8 @@ export function reconcile(snapshot: Snapshot, options: ReconcileOptions): Reconc
     ),
   };
 }
+
+const NOTHING: Pick<Topology, 'ingresses'> = { ingresses: new Map() };
 
 function placesOf(
   resources: readonly Resource[],

@@ -80,9 +80,14 @@ function compileEgress(
     filter: kind === 'Trigger' ? compileFilter(spec) : { kind: 'everything' },
     ...route,
     ...(deadLetter.target && { deadLetter: deadLetter.target }),
-    ...compileDelivery(spec.delivery, door.delivery, defaults),
+    ...compileDelivery(spec.delivery, door.delivery, {
+      timeoutMs: defaults.timeoutMs,
+      idleMs: defaults.idleMs,
+    }),
+    claims: door.ingress.claims,
     order: annotation('knear.dev/order', nearestFirst),
-    isPaused: annotation('knear.dev/paused', nearestFirst) === 'true',
+    // Not dropped, as without a Broker or channel: what waits may be delivered under limits that somebody has chosen.
+    isPaused: !door.isServed || annotation('knear.dev/paused', nearestFirst) === 'true',
     // A sink was asked for: while it leads nowhere, dropping is not what the user meant.
     exhausted:
       deadLetter.fault === undefined ? annotation('knear.dev/exhausted', nearestFirst) : 'park',

@@ -15,11 +15,11 @@ import { elementsOf, invalidBody } from './codec-json-scan.ts';
 import { quote } from './codec-rules.ts';
 import type { ErrorCode } from './errors.ts';
 import { codeOf, KnearError, messageOf } from './errors.ts';
-import type { AttributeValue, FreshEvent, KeptHeaders } from './event.ts';
+import type { AttributeValue, FreshEvent, Inline, KeptHeaders } from './event.ts';
 
 /** One element of a batch: the event, or why it is none. */
 export type BatchItem =
-  | { readonly kind: 'event'; readonly event: FreshEvent }
+  | { readonly kind: 'event'; readonly event: Inline<FreshEvent> }
   | { readonly kind: 'invalid'; readonly code: ErrorCode; readonly detail: string };
 
 /**
@@ -87,7 +87,7 @@ function requireVersion({ attributes }: FreshEvent, version: AttributeValue | un
 }
 
 /** Data that was decoded is so already. */
-function withOwnData(event: FreshEvent, body: Buffer): FreshEvent {
+function withOwnData(event: Inline<FreshEvent>, body: Buffer): Inline<FreshEvent> {
   const { attributes, headers, data } = event;
   if (data?.buffer !== body.buffer) return event;
   return { attributes, headers, data: new Uint8Array(data) };

@@ -19,12 +19,14 @@
 import { isUtf8 } from 'node:buffer';
 
 import type { Member } from './codec-json-scan.ts';
-import { invalidBody, isJsonValue, membersOf, stringOf } from './codec-json-scan.ts';
+import { insideOf, invalidBody, isJsonValue, membersOf, unescaped } from './codec-json-scan.ts';
 import type { IncomingHeaders } from './codec-headers.ts';
 import { appendKeptHeaders, keptHeaders } from './codec-headers.ts';
 import { attributeName, mediaTypeOf, quote, requireValid } from './codec-rules.ts';
-import type { AttributeValue, CloudEvent, FreshEvent, KeptHeaders } from './event.ts';
+import type { KnearError } from './errors.ts';
+import type { AttributeValue, CloudEvent, FreshEvent, Inline, KeptHeaders } from './event.ts';
 import { attributeText } from './event.ts';
+import { asBuffer, utf8End } from './utf8.ts';
 
 /**
  * Reads and checks the event in a structured message.
@@ -32,7 +34,7 @@ import { attributeText } from './event.ts';
  * @throws KNEAR_STRUCTURED_INVALID with an offset when the body is not the JSON of an event; KNEAR_EVENT_INVALID naming
  *   the attribute when it is, but the event breaks a rule.
  */
-export function parseStructured(body: Uint8Array, headers: IncomingHeaders): FreshEvent {
+export function parseStructured(body: Uint8Array, headers: IncomingHeaders): Inline<FreshEvent> {
   const bytes = utf8Of(body);
   return readEvent(bytes, membersOf(bytes), keptHeaders(headers));
 }
@@ -46,19 +48,44 @@ export function readEvent(
   body: Buffer,
   members: readonly Member[],
   headers: KeptHeaders,
-): FreshEvent {
+): Inline<FreshEvent> {
   const envelope = readMembers(body, members);
   const { attributes } = envelope;
   requireValid(attributes);
-  const is03 = attributes.get('specversion') === '0.3';
-  const data = is03 ? readData03(body, envelope) : readData(body, envelope);
+  const carried = carriedData(attributes, envelope);
+  const data = carried && readData(body, carried);
   // An empty body is no data in binary mode, so an empty text is none here.
-  const hasData = data !== undefined && data.byteLength > 0;
-  return { attributes, headers, data: hasData ? data : undefined };
+  return { attributes, headers, data: data?.byteLength === 0 ? undefined : data };
 }
 
 /** The event as JSON. Structured mode cannot keep white space around JSON data; all else is carried exactly. */
-export function structuredBody(event: CloudEvent): Uint8Array {
+export function structuredBody(event: Inline): Uint8Array {
+  const { data } = event;
+  if (data === undefined || data.byteLength === 0) return encoded(frameOf(event, 'none'), '');
+  const form = formOf(data, attributeText(event, 'datacontenttype'));
+  const frame = frameOf(event, form);
+  switch (form) {
+    case 'json':
+      return Buffer.concat([Buffer.from(frame.head), data, Buffer.from(frame.tail)]);
+    case 'text':
+      return encoded(frame, JSON.stringify(asBuffer(data).toString('utf8')));
+    case 'base64':
+      return encoded(frame, asBuffer(data).toString('base64'));
+  }
+}
+
+function encoded({ head, tail }: Frame, value: string): Uint8Array {
+  return Buffer.from(`${head}${value}${tail}`);
+}
+
+/** What stands around the data. */
+interface Frame {
+  readonly head: string;
+  readonly tail: string;
+}
+
+/** The event but for its data, which goes between, in that form. */
+export function frameOf(event: CloudEvent, form: DataForm | 'none'): Frame {
   const is03 = event.attributes.get('specversion') === '0.3';
   const members: string[] = [];
   for (const [name, value] of event.attributes) {
@@ -66,23 +93,13 @@ export function structuredBody(event: CloudEvent): Uint8Array {
     if (is03 && name === 'datacontentencoding') continue;
     members.push(`${JSON.stringify(name)}:${JSON.stringify(value)}`);
   }
-  const { data } = event;
-  if (data === undefined || data.byteLength === 0) return encodeMembers(members);
-  switch (formOf(data, attributeText(event, 'datacontenttype'))) {
-    case 'json': {
-      const head = Buffer.from(`{${members.join(',')},"data":`);
-      return Buffer.concat([head, data, Buffer.from('}')]);
-    }
-    case 'text':
-      members.push(`"data":${JSON.stringify(asBuffer(data).toString('utf8'))}`);
-      return encodeMembers(members);
-    case 'base64': {
-      const text = asBuffer(data).toString('base64');
-      if (is03) members.push('"datacontentencoding":"base64"', `"data":"${text}"`);
-      else members.push(`"data_base64":"${text}"`);
-      return encodeMembers(members);
-    }
+  if (form === 'base64') {
+    if (is03) members.push('"datacontentencoding":"base64"', '"data":"');
+    else members.push('"data_base64":"');
+    return { head: `{${members.join(',')}`, tail: '"}' };
   }
+  if (form !== 'none') members.push('"data":');
+  return { head: `{${members.join(',')}`, tail: '}' };
 }
 
 /** Headers of the structured message, flat: name, value, name, value ... Without content-length. */
@@ -95,75 +112,96 @@ export function structuredHeaders(event: CloudEvent): string[] {
 /** The same bytes, ready to be scanned. @throws KNEAR_STRUCTURED_INVALID */
 export function utf8Of(bytes: Uint8Array): Buffer {
   const body = asBuffer(bytes);
-  if (!isUtf8(body)) {
-    throw invalidBody('the body is not UTF-8: send JSON in UTF-8', utf8End(body));
-  }
-  if (body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf) {
-    throw invalidBody('the body starts with a byte order mark: send JSON without it', 0);
-  }
+  if (!isUtf8(body)) throw notUtf8(utf8End(body));
+  requireNoByteOrderMark(body);
   return body;
 }
 
-/** Where UTF-8 breaks off: what follows is replaced by a decoder, so that it no longer encodes to the same byte. */
-function utf8End(body: Buffer): number {
-  const replaced = Buffer.from(body.toString('utf8'));
-  const end = body.findIndex((byte, index) => replaced[index] !== byte);
-  return end === -1 ? body.byteLength : end;
+export function notUtf8(offset: number): KnearError {
+  return invalidBody('the body is not UTF-8: send JSON in UTF-8', offset);
 }
 
-interface Envelope {
+/** @param start of the body: its first character, at least. @throws KNEAR_STRUCTURED_INVALID */
+export function requireNoByteOrderMark(start: Uint8Array): void {
+  if (start[0] !== 0xef || start[1] !== 0xbb || start[2] !== 0xbf) return;
+  throw invalidBody('the body starts with a byte order mark: send JSON without it', 0);
+}
+
+/** The members that may be the event's data. */
+interface DataMembers<Data> {
+  readonly data: Data | undefined;
+  readonly base64: Data | undefined;
+}
+
+interface Envelope extends DataMembers<Member> {
   readonly attributes: Map<string, AttributeValue>;
-  readonly data: Member | undefined;
-  readonly base64: Member | undefined;
 }
 
 function readMembers(body: Buffer, members: readonly Member[]): Envelope {
   const attributes = new Map<string, AttributeValue>();
-  const seen = new Set<string>();
+  const names = new Set<string>();
   let data: Member | undefined;
   let base64: Member | undefined;
   for (const member of members) {
-    const name = isDataName(member.name) ? member.name : attributeName(member.name);
-    if (seen.has(name)) {
-      throw invalidBody(`${quote(name)} is there twice: send it once`, member.nameOffset);
-    }
-    seen.add(name);
+    const name = takeName(names, member);
     if (name === 'data') data = member;
     else if (name === 'data_base64') base64 = member;
     else {
-      const value = readAttribute(body, member);
+      const value = attributeValue(member, textOf(body, member));
       if (value !== undefined) attributes.set(name, value);
     }
   }
   return { attributes, data, base64 };
 }
 
-function isDataName(name: string): boolean {
-  return name === 'data' || name === 'data_base64';
+/** Of a string what stands between its quotes. */
+function textOf(body: Buffer, { kind, valueOffset, valueEnd }: Member): string {
+  if (kind === 'string') return insideOf(body, valueOffset, valueEnd);
+  return body.toString('latin1', valueOffset, valueEnd);
 }
 
-function readAttribute(body: Buffer, member: Member): AttributeValue | undefined {
-  const { name, kind, valueOffset, valueEnd } = member;
-  switch (kind) {
+/** A member as people are told of it. */
+export type MemberStart = Omit<Member, 'valueEnd'>;
+
+/**
+ * The name in the form we keep, added to those that are taken.
+ * @throws KNEAR_STRUCTURED_INVALID when it is; KNEAR_EVENT_INVALID when it can be none.
+ */
+export function takeName(
+  names: Set<string>,
+  { name, nameOffset }: Pick<Member, 'name' | 'nameOffset'>,
+): string {
+  const kept = name === 'data' || name === 'data_base64' ? name : attributeName(name);
+  if (names.has(kept)) throw invalidBody(`${quote(kept)} is there twice: send it once`, nameOffset);
+  names.add(kept);
+  return kept;
+}
+
+/**
+ * @param text of the JSON value; of a string what stands between its quotes, of objects and arrays anything.
+ * @throws KNEAR_STRUCTURED_INVALID
+ */
+export function attributeValue(member: MemberStart, text: string): AttributeValue | undefined {
+  switch (member.kind) {
     case 'null':
       return undefined;
     case 'boolean':
-      return body.toString('utf8', valueOffset, valueEnd) === 'true';
+      return text === 'true';
     case 'number':
-      return readInteger(body, member);
+      return integerOf(member, text);
     case 'string':
-      return readText(body, member);
+      return wholeText(member, text);
     case 'object':
     case 'array': {
       const remedy = 'send a string, an integer or a boolean';
-      throw invalidBody(`${quote(name)} is an object or an array: ${remedy}`, valueOffset);
+      const problem = `${quote(member.name)} is an object or an array`;
+      throw invalidBody(`${problem}: ${remedy}`, member.valueOffset);
     }
   }
 }
 
 /** 32 bits, signed, and no fraction or exponent even if its value is whole (CloudEvents 1.0.2, "Type System"). */
-function readInteger(body: Buffer, { name, valueOffset, valueEnd }: Member): number {
-  const digits = body.toString('utf8', valueOffset, valueEnd);
+function integerOf({ name, valueOffset }: MemberStart, digits: string): number {
   // Bitwise, so that -0 becomes 0.
   const value = Number(digits) | 0;
   if (!INTEGER.test(digits) || Number(digits) !== value) {
@@ -175,72 +213,90 @@ function readInteger(body: Buffer, { name, valueOffset, valueEnd }: Member): num
 
 const INTEGER = /^-?\d+$/;
 
-function readText(body: Buffer, { name, valueOffset, valueEnd }: Member): string {
-  const text = stringOf(body, valueOffset, valueEnd);
-  if (HALF_A_PAIR.test(text)) {
-    const problem = 'has half of a surrogate pair in it';
-    throw invalidBody(`${quote(name)} ${problem}: send whole characters`, valueOffset);
-  }
+function wholeText(member: MemberStart, inside: string): string {
+  const text = unescaped(inside);
+  // Without escapes of this kind all characters are whole, as UTF-8 has no others.
+  if (inside.includes('\\u') && HALF_A_PAIR.test(text)) throw halfAPair(member);
   return text;
 }
 
 /** What an escape such as `\ud800` alone makes: legal JSON, but no character, and UTF-8 cannot carry it. */
-const HALF_A_PAIR = /\p{Surrogate}/u;
+export const HALF_A_PAIR = /\p{Surrogate}/u;
+
+/** How JSON carries data. */
+export type DataForm = 'json' | 'text' | 'base64';
+
+/** A member, and what its value is to be read as: all but JSON is a string. */
+export interface CarriedData<Data> {
+  readonly member: Data;
+  readonly form: DataForm;
+}
 
 /**
- * Data of version 1.0. Without a content type `data` is JSON, which is then said, because in binary mode it would not be
- * implied (JSON Event Format 1.0.2, section 3.1.2).
+ * Which member is the event's data, if any, and in which form. Completes the attributes: without a content type `data` is
+ * JSON, which is then said, because in binary mode it would not be implied (JSON Event Format 1.0.2, section 3.1.2).
+ * @throws KNEAR_STRUCTURED_INVALID
  */
-function readData(body: Buffer, { attributes, data, base64 }: Envelope): Uint8Array | undefined {
+export function carriedData<Data extends MemberStart>(
+  attributes: Map<string, AttributeValue>,
+  { data, base64 }: DataMembers<Data>,
+): CarriedData<Data> | undefined {
+  if (attributes.get('specversion') === '0.3') {
+    if (base64 !== undefined) {
+      const remedy = 'send data, with datacontentencoding "base64"';
+      throw invalidBody(`data_base64 is not part of version 0.3: ${remedy}`, base64.nameOffset);
+    }
+    // It is about the string, and must not be set on data that is bytes, so it ends here. Beside another value than a
+    // string it means nothing.
+    const isEncoded = attributes.delete('datacontentencoding');
+    if (isEncoded && data?.kind === 'string') return { member: data, form: 'base64' };
+  }
   if (data !== undefined && base64 !== undefined) {
     const offset = Math.max(data.nameOffset, base64.nameOffset);
     throw invalidBody('data and data_base64 are both there: send one of them', offset);
   }
-  if (data !== undefined) return readValue(body, attributes, data);
+  if (data !== undefined) return { member: data, form: formOfValue(attributes, data) };
   // Null is not set; it is no attribute, but nobody can mean anything else by it.
   if (base64 === undefined || base64.kind === 'null') return undefined;
-  return readBase64(body, base64);
+  if (base64.kind !== 'string') throw notBase64(base64);
+  return { member: base64, form: 'base64' };
 }
 
-/**
- * Data of version 0.3. `datacontentencoding` tells that the string is base64; it is about the string, and must not be set
- * on data that is bytes, so it ends here. Beside any other value it means nothing.
- */
-function readData03(body: Buffer, { attributes, data, base64 }: Envelope): Uint8Array | undefined {
-  if (base64 !== undefined) {
-    const remedy = 'send data, with datacontentencoding "base64"';
-    throw invalidBody(`data_base64 is not part of version 0.3: ${remedy}`, base64.nameOffset);
-  }
-  const isEncoded = attributes.delete('datacontentencoding');
-  if (data === undefined) return undefined;
-  if (isEncoded && data.kind === 'string') return readBase64(body, data);
-  return readValue(body, attributes, data);
-}
-
-function readValue(
-  body: Buffer,
-  attributes: Map<string, AttributeValue>,
-  member: Member,
-): Uint8Array {
-  const { kind, valueOffset, valueEnd } = member;
+function formOfValue(attributes: Map<string, AttributeValue>, member: MemberStart): DataForm {
   const contentType = attributes.get('datacontenttype') ?? 'application/json';
   attributes.set('datacontenttype', contentType);
-  if (isJsonType(mediaTypeOf(String(contentType)))) return body.subarray(valueOffset, valueEnd);
-  if (kind !== 'string') {
-    const problem = 'data is not a string, although datacontenttype does not say JSON';
-    throw invalidBody(`${problem}: send a string, or base64`, valueOffset);
-  }
-  return Buffer.from(readText(body, member));
+  if (isJsonType(contentType)) return 'json';
+  if (member.kind === 'string') return 'text';
+  const problem = 'data is not a string, although datacontenttype does not say JSON';
+  throw invalidBody(`${problem}: send a string, or base64`, member.valueOffset);
 }
 
-function readBase64(body: Buffer, member: Member): Uint8Array {
-  const { name, kind, valueOffset, valueEnd } = member;
-  const bytes = kind === 'string' ? decodeBase64(stringOf(body, valueOffset, valueEnd)) : undefined;
-  if (bytes === undefined) {
-    const remedy = 'send a string in the standard alphabet, padded, without line breaks';
-    throw invalidBody(`${name} is not base64: ${remedy}`, valueOffset);
+function readData(body: Buffer, { member, form }: CarriedData<Member>): Uint8Array {
+  const { valueOffset, valueEnd } = member;
+  switch (form) {
+    case 'json':
+      return body.subarray(valueOffset, valueEnd);
+    case 'text':
+      return Buffer.from(wholeText(member, insideOf(body, valueOffset, valueEnd)));
+    case 'base64': {
+      const bytes = decodeBase64(unescaped(insideOf(body, valueOffset, valueEnd)));
+      if (bytes === undefined) throw notBase64(member);
+      return bytes;
+    }
   }
-  return bytes;
+}
+
+/** What is wrong with the value of a member. */
+type Wrong = Pick<MemberStart, 'name' | 'valueOffset'>;
+
+export function halfAPair({ name, valueOffset }: Wrong): KnearError {
+  const problem = 'has half of a surrogate pair in it';
+  return invalidBody(`${quote(name)} ${problem}: send whole characters`, valueOffset);
+}
+
+export function notBase64({ name, valueOffset }: Wrong): KnearError {
+  const remedy = 'send a string in the standard alphabet, padded, without line breaks';
+  return invalidBody(`${name} is not base64: ${remedy}`, valueOffset);
 }
 
 /** Node's decoder skips or misreads what is no base64, so the text is checked before (RFC 4648, sections 3.2 and 3.3). */
@@ -252,34 +308,26 @@ function decodeBase64(text: string): Uint8Array | undefined {
 /** With a length that is a multiple of four, padding of this form is the right one. */
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
 
-/** How the JSON carries the data. */
-function formOf(data: Uint8Array, contentType: string | undefined): 'json' | 'text' | 'base64' {
+/** In which form the data goes out. */
+function formOf(data: Uint8Array, contentType: string | undefined): DataForm {
   if (!isUtf8(data)) return 'base64';
-  const mediaType = contentType === undefined ? 'application/json' : mediaTypeOf(contentType);
-  if (isJsonType(mediaType)) return isJsonValue(data) ? 'json' : 'base64';
-  return isTextType(mediaType) && isUtf8Charset(contentType) ? 'text' : 'base64';
+  if (isJsonType(contentType)) return isJsonValue(data) ? 'json' : 'base64';
+  return isTextType(contentType) && isUtf8Charset(contentType) ? 'text' : 'base64';
 }
 
-/** JSON Event Format 1.0.2, section 3.1.1. */
-function isJsonType(mediaType: string): boolean {
+/** JSON Event Format 1.0.2, section 3.1.1; without a content type, data is meant to be JSON. */
+export function isJsonType(contentType: AttributeValue = 'application/json'): boolean {
+  const mediaType = mediaTypeOf(String(contentType));
   return mediaType.endsWith('/json') || mediaType.endsWith('+json');
 }
 
-function isTextType(mediaType: string): boolean {
+function isTextType(contentType = ''): boolean {
+  const mediaType = mediaTypeOf(contentType);
   return mediaType.startsWith('text/') || mediaType.endsWith('/xml') || mediaType.endsWith('+xml');
 }
 
 /** Bytes of another charset can be UTF-8 by chance, and would then be read as other characters. */
-function isUtf8Charset(contentType: string | undefined): boolean {
-  const charset = /;\s*charset="?([^\s";]+)/i.exec(contentType ?? '')?.[1];
+function isUtf8Charset(contentType = ''): boolean {
+  const charset = /;\s*charset="?([^\s";]+)/i.exec(contentType)?.[1];
   return charset === undefined || /^(?:utf-?8|us-ascii)$/i.test(charset);
-}
-
-function encodeMembers(members: readonly string[]): Uint8Array {
-  return Buffer.from(`{${members.join(',')}}`);
-}
-
-/** The same bytes with Buffer's methods. */
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

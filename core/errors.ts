@@ -51,6 +51,43 @@ export const ERRORS = {
   KNEAR_OVERLOADED: { status: 429, retryable: true, title: 'Too many requests are being read' },
   KNEAR_DRAINING: { status: 503, retryable: true, title: 'This instance is shutting down' },
 
+  // Large payloads.
+  KNEAR_UPLOADS_BUSY: {
+    status: 429,
+    retryable: true,
+    title: 'Too many large bodies are being read',
+  },
+  KNEAR_PAYLOAD_QUOTA: {
+    status: 503,
+    retryable: true,
+    title: 'The payloads of this namespace used up their quota',
+  },
+  KNEAR_PAYLOAD_STORE_FULL: { status: 503, retryable: true, title: 'The payload store is full' },
+  KNEAR_PAYLOAD_STORE_AWAY: {
+    status: 503,
+    retryable: true,
+    title: 'The payload store does not answer',
+  },
+  KNEAR_PAYLOAD_STORE_DENIED: {
+    status: 503,
+    retryable: true,
+    title: 'The payload store may not be used',
+  },
+  KNEAR_PAYLOAD_MISSING: { status: 500, retryable: false, title: 'The payload is missing' },
+  KNEAR_PAYLOAD_CORRUPT: { status: 500, retryable: false, title: 'The payload was altered' },
+  KNEAR_PAYLOAD_REDACTED: { status: 500, retryable: false, title: 'The payload was redacted' },
+  KNEAR_PAYLOAD_UNKNOWN: { status: 404, retryable: true, title: 'No such payload' },
+  KNEAR_PAYLOAD_FOREIGN: {
+    status: 409,
+    retryable: false,
+    title: 'The payloads belong to another log',
+  },
+  KNEAR_PAYLOAD_SWEEP: {
+    status: 409,
+    retryable: false,
+    title: 'The sweep would remove too much',
+  },
+
   KNEAR_INTERNAL: { status: 500, retryable: true, title: 'Something failed inside knear' },
 
   // The log.

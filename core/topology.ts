@@ -38,6 +38,19 @@ export interface Ingress {
   readonly attributesMaxBytes: number;
   /** Whether subscribers may see an event before it is durable (L2). */
   readonly isEarly: boolean;
+  readonly claims: ClaimPolicy;
+}
+
+/** How large data is kept for a Broker or Channel. Source of the bounds: docs/claim-check.md. */
+export interface ClaimPolicy {
+  /** Largest record that carries its data; of a larger one the payload store keeps the data. 0: every one is claimed. */
+  readonly inlineMaxBytes: number;
+  /** Largest data of a reply of its Triggers or Subscriptions. */
+  readonly replyMaxBytes: number;
+  /** Largest body of a batch. */
+  readonly batchMaxBytes: number;
+  /** Bytes of payloads kept for its namespace; absent: as much as the store takes. */
+  readonly quotaBytes?: number;
 }
 
 /** The compiled form of a Trigger or a Subscription. */
@@ -55,6 +68,13 @@ export interface Egress {
   readonly retry: RetryPolicy;
   /** One attempt, from the first byte out to the last byte in. */
   readonly timeoutMs: number;
+  /**
+   * Where no resource names the timeout: longest time without progress while claimed data goes out. Large data may then
+   * take longer than `timeoutMs`, which counts from its last byte.
+   */
+  readonly idleMs?: number;
+  /** That of its ingress, for replies. */
+  readonly claims: ClaimPolicy;
   readonly format: 'json' | 'binary';
   /** `key`: events with one `partitionkey` are delivered one after the other, in the order of the log. */
   readonly order: 'none' | 'key';

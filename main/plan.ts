@@ -7,6 +7,7 @@ import type { Snapshot } from '../core/ports/resource-source.ts';
 import type { Clock } from '../core/ports/time.ts';
 import { compileMatch } from '../core/rules/match.ts';
 import type { Topology } from '../core/topology.ts';
+import { defaultsOf } from './defaults.ts';
 import type { Settings } from './settings.ts';
 
 export class Plan {
@@ -57,12 +58,12 @@ export class Plan {
   }
 
   follow(snapshot: Snapshot): void {
-    const { eventMaxBytes, attributesMaxBytes, deliverTimeoutMs } = this.#settings;
     this.#snapshot = snapshot;
     this.#revision += 1;
     const { topology, statuses } = reconcile(snapshot, {
       revision: this.#revision,
-      defaults: { eventMaxBytes, attributesMaxBytes, timeoutMs: deliverTimeoutMs },
+      defaults: defaultsOf(this.#settings),
+      before: this.#topology,
       baseUrl: this.#baseUrl,
     });
     this.#topology = topology;

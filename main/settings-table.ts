@@ -4,13 +4,15 @@
  *
  * A setting `adminPort` is the flag `--admin-port`, the variable `KNEAR_ADMIN_PORT` and the key `adminPort`.
  */
+import { CLAIM_STORE, LIMITS } from '../controller/claims.ts';
+import { sizeWords } from '../core/size.ts';
 
 /** pino's levels. */
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export interface SettingRow {
-  readonly kind: 'folder' | 'host' | 'level' | 'url' | NumberKind;
+  readonly kind: 'folder' | 'host' | 'level' | 'url' | 'store' | 'flag' | NumberKind;
   /** As a user would write it; `undefined`: `defaultText` says what happens then. */
   readonly default?: string;
   readonly defaultText?: string;
@@ -81,17 +83,112 @@ export const SETTINGS = {
   },
   eventMax: {
     kind: 'size',
-    default: '1Mi',
-    min: '1Ki',
-    max: '1Gi',
-    help: 'Largest data of one event; more is refused with 413. An event is held in memory while it is taken and delivered, hence no more than what brokers usually take.',
+    default: '256Mi',
+    ...LIMITS.eventMax,
+    help: 'Largest data of one event; more is refused with 413. Large data is kept beside the log and never held in memory as a whole (docs/claim-check.md). 256Mi is a large file and no film.',
   },
   attributesMax: {
     kind: 'size',
     default: '16Ki',
-    min: '1Ki',
-    max: '1Mi',
+    ...LIMITS.attributesMax,
     help: "Largest attributes and kept headers of one event, counted as header lines; more is refused with 413. 16Ki is the limit of Node's HTTP parser, thus of most subscribers.",
+  },
+  claimCheckStore: {
+    kind: 'store',
+    default: CLAIM_STORE,
+    help: 'Where large data is kept: file is the folder payloads below data.',
+  },
+  claimCheckInlineMax: {
+    kind: 'size',
+    default: '64Ki',
+    ...LIMITS.inlineMax,
+    help: 'Largest record (attributes and data) that the log keeps itself; of a larger one, the payload store keeps the data. 0: no data is in the log. 64Ki is the size that every intermediary has to take.',
+  },
+  claimCheckReplyMax: {
+    kind: 'size',
+    defaultText: 'eventMax',
+    ...LIMITS.replyMax,
+    help: 'Largest data of a reply; more is a failure for good, since the same event would lead to the same reply.',
+  },
+  claimCheckBatchMax: {
+    kind: 'size',
+    default: '16Mi',
+    ...LIMITS.batchMax,
+    help: 'Largest body of a batch; more is refused with 413. A batch is held in memory, since all of it is taken or none.',
+  },
+  claimCheckQuota: {
+    kind: 'size',
+    defaultText: 'none',
+    ...LIMITS.quota,
+    help: 'Bytes of payloads that one namespace may have in the store; past them its large events are refused with 503. Must hold the largest event (eventMax) and reply (claimCheckReplyMax).',
+  },
+  claimCheckUploadsMax: {
+    kind: 'count',
+    default: '64',
+    min: '1',
+    max: '4096',
+    help: 'Large bodies that are taken in at a time, of producers and of replies; more are refused with 429. Each has a file open and half a megabyte in memory.',
+  },
+  claimCheckSpoolMax: {
+    kind: 'size',
+    default: '8Gi',
+    min: '3Gi',
+    max: '65536Gi',
+    help: 'Bytes of large bodies that are not whole yet, on the disk of data; past them more are refused with 503. Never less than one event of the largest size needs, in whatever form it comes.',
+  },
+  claimCheckFreeMin: {
+    kind: 'size',
+    default: '1Gi',
+    min: '0',
+    max: '65536Gi',
+    help: 'Space that the disk of data keeps free of payloads beyond logReserve, or 5 % of the disk if that is more: below it large events are refused with 503 while small ones go on.',
+  },
+  claimCheckUploadIdle: {
+    kind: 'duration',
+    default: 'PT30S',
+    min: 'PT1S',
+    max: 'PT1H',
+    help: 'Longest time without a byte of a body; then it is given up with 408.',
+  },
+  claimCheckUploadRateMin: {
+    kind: 'size',
+    default: '1Ki',
+    min: '1',
+    max: '1Gi',
+    help: 'Bytes a second that a body has to bring on average once it has lasted a minute; a slower one is given up with 408.',
+  },
+  claimCheckUploadMax: {
+    kind: 'duration',
+    default: 'PT1H',
+    min: 'PT1S',
+    max: TIMER_MAX,
+    help: 'Longest time for one body, however steadily it comes; then it is given up with 408. In an hour, 256 MiB come at 75 KB/s.',
+  },
+  claimCheckDeliverIdle: {
+    kind: 'duration',
+    default: 'PT60S',
+    min: 'PT0.001S',
+    max: TIMER_MAX,
+    help: 'Longest time without progress while large data goes out, where the resource names no timeout (delivery.timeout); deliverTimeout then counts from its last byte.',
+  },
+  claimCheckCacheMax: {
+    kind: 'size',
+    default: '24Mi',
+    min: '0',
+    max: '64Gi',
+    help: 'Bytes of payloads kept in memory, so that several subscribers of one event do not read it from the disk each; as much again may be on its way to them. 0 keeps none.',
+  },
+  claimCheckCollectInterval: {
+    kind: 'duration',
+    default: 'PT10M',
+    min: 'PT1S',
+    max: TIMER_MAX,
+    help: 'How often payloads that no event needs and that could not be removed at once are tried again. What a crash has left goes at the next start.',
+  },
+  claimCheckDryRun: {
+    kind: 'flag',
+    default: 'false',
+    help: 'Keeps what a crash has left: nothing is removed at the start. For the first start after a restore.',
   },
   backoffMax: {
     kind: 'duration',
@@ -124,9 +221,9 @@ export const SETTINGS = {
   openBytesMax: {
     kind: 'size',
     default: '64Mi',
-    min: '1Mi',
+    min: '2Mi',
     max: '64Gi',
-    help: 'Bytes of the deliveries held at a time. Must hold the largest event (eventMax). With eventMax this is what decides how much memory knear needs.',
+    help: 'Bytes of the deliveries held at a time, without data that the payload store keeps. This decides how much memory knear needs. Never less than the largest record (claimCheckInlineMax, attributesMax).',
   },
   slotsMax: {
     kind: 'count',
@@ -217,9 +314,13 @@ export function rangeOf(name: SettingName): string {
     case 'count':
       return `a whole number from ${min} to ${max}`;
     case 'size':
-      return `bytes, or a number with Ki, Mi or Gi, from ${min} to ${max}`;
+      return sizeWords(min, max);
     case 'url':
       return 'an http or https URL';
+    case 'store':
+      return `${CLAIM_STORE}: there is no other store yet`;
+    case 'flag':
+      return 'true or false';
     case 'share':
       return `a number from ${min} to ${max}`;
     case 'duration':

@@ -10,8 +10,10 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { parse as parseDuration } from 'tinyduration';
 import { parse as parseYaml, YAMLParseError } from 'yaml';
+import { CLAIM_STORE, contradictionIn, settingOf } from '../controller/claims.ts';
 import { closest } from '../controller/suggest.ts';
 import { KnearError, messageOf } from '../core/errors.ts';
+import { parseSizeBytes } from '../core/size.ts';
 import {
   flagOf,
   LOG_LEVELS,
@@ -40,6 +42,24 @@ export interface Settings {
   readonly logReserveBytes: number;
   readonly eventMaxBytes: number;
   readonly attributesMaxBytes: number;
+  readonly claimCheckStore: typeof CLAIM_STORE;
+  readonly claimCheckInlineMaxBytes: number;
+  /** Absent: as large as an event may be. */
+  readonly claimCheckReplyMaxBytes?: number;
+  readonly claimCheckBatchMaxBytes: number;
+  /** Absent: as much as the store takes. */
+  readonly claimCheckQuotaBytes?: number;
+  readonly claimCheckUploadsMax: number;
+  readonly claimCheckSpoolMaxBytes: number;
+  readonly claimCheckFreeMinBytes: number;
+  readonly claimCheckUploadIdleMs: number;
+  /** A second. */
+  readonly claimCheckUploadRateMinBytes: number;
+  readonly claimCheckUploadMaxMs: number;
+  readonly claimCheckDeliverIdleMs: number;
+  readonly claimCheckCacheMaxBytes: number;
+  readonly claimCheckCollectIntervalMs: number;
+  readonly claimCheckDryRun: boolean;
   readonly backoffMaxMs: number;
   readonly deliverTimeoutMs: number;
   readonly drainMs: number;
@@ -85,7 +105,7 @@ export async function readSettings({
     else if (fallback !== undefined) values.set(name, { text: fallback, from: name, folder: cwd });
   }
   const settings = settingsOf(values);
-  refuseContradictions(settings);
+  refuseContradictions(settings, { hasInlineMax: isGiven('claimCheckInlineMax', values) });
   return settings;
 }
 
@@ -218,6 +238,7 @@ function settingsOf(values: Values): Settings {
     logReserveBytes: number('logReserve'),
     eventMaxBytes: number('eventMax'),
     attributesMaxBytes: number('attributesMax'),
+    ...claimCheckOf(values),
     backoffMaxMs: number('backoffMax'),
     deliverTimeoutMs: number('deliverTimeout'),
     drainMs: number('drain'),
@@ -231,6 +252,29 @@ function settingsOf(values: Values): Settings {
     explainEvents: number('explainEvents'),
     ...(tracingEndpoint !== undefined && { tracingEndpoint }),
     tracingSampling: number('tracingSampling'),
+  };
+}
+
+function claimCheckOf(values: Values) {
+  const number = (name: SettingName) => numberOf(name, values);
+  return {
+    claimCheckStore: storeOf('claimCheckStore', values),
+    claimCheckInlineMaxBytes: number('claimCheckInlineMax'),
+    ...(values.has('claimCheckReplyMax') && {
+      claimCheckReplyMaxBytes: number('claimCheckReplyMax'),
+    }),
+    claimCheckBatchMaxBytes: number('claimCheckBatchMax'),
+    ...(values.has('claimCheckQuota') && { claimCheckQuotaBytes: number('claimCheckQuota') }),
+    claimCheckUploadsMax: number('claimCheckUploadsMax'),
+    claimCheckSpoolMaxBytes: number('claimCheckSpoolMax'),
+    claimCheckFreeMinBytes: number('claimCheckFreeMin'),
+    claimCheckUploadIdleMs: number('claimCheckUploadIdle'),
+    claimCheckUploadRateMinBytes: number('claimCheckUploadRateMin'),
+    claimCheckUploadMaxMs: number('claimCheckUploadMax'),
+    claimCheckDeliverIdleMs: number('claimCheckDeliverIdle'),
+    claimCheckCacheMaxBytes: number('claimCheckCacheMax'),
+    claimCheckCollectIntervalMs: number('claimCheckCollectInterval'),
+    claimCheckDryRun: flagValueOf('claimCheckDryRun', values),
   };
 }
 
@@ -264,6 +308,19 @@ function levelOf(name: SettingName, values: Values): LogLevel {
   return level;
 }
 
+function storeOf(name: SettingName, values: Values): typeof CLAIM_STORE {
+  const { text, from } = values.get(name) ?? missing(name);
+  if (text !== CLAIM_STORE) throw invalid(`${from} ${text}`, `must be ${rangeOf(name)}`);
+  return CLAIM_STORE;
+}
+
+function flagValueOf(name: SettingName, values: Values): boolean {
+  const { text, from } = values.get(name) ?? missing(name);
+  if (text !== 'true' && text !== 'false')
+    throw invalid(`${from} ${text}`, `must be ${rangeOf(name)}`);
+  return text === 'true';
+}
+
 function numberOf(name: SettingName, values: Values): number {
   const { text, from } = values.get(name) ?? missing(name);
   const { kind, min, max } = SETTINGS[name] as SettingRow;
@@ -291,19 +348,6 @@ function parseNumber(kind: NumberKind, text: string): number | undefined {
   }
 }
 
-const SIZE_UNITS: Readonly<Record<string, number>> = {
-  '': 1,
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
-};
-
-function parseSizeBytes(text: string): number | undefined {
-  const [, digits, unit = ''] = /^(\d{1,15})(Ki|Mi|Gi)?$/.exec(text) ?? [];
-  const factor = SIZE_UNITS[unit];
-  return digits === undefined || factor === undefined ? undefined : Number(digits) * factor;
-}
-
 /** One part of a duration: `1.5H`, without sign or exponent. */
 const part = (unit: string) => String.raw`(\d+(\.\d+)?${unit})?`;
 
@@ -319,13 +363,28 @@ function parseDurationMs(text: string): number | undefined {
   return Math.round(((((weeks * 7 + days) * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000);
 }
 
+/** By a flag, a variable or the file. */
+function isGiven(name: SettingName, values: Values): boolean {
+  return values.get(name)?.from !== name;
+}
+
 /** Values that are fine alone and wrong together. */
-function refuseContradictions(settings: Settings): void {
-  if (settings.eventMaxBytes > settings.openBytesMax) {
-    throw invalid(
-      flagOf('eventMax'),
-      `must not be more than ${flagOf('openBytesMax')}: the largest event could never be delivered`,
-    );
+function refuseContradictions(
+  settings: Settings,
+  { hasInlineMax }: { readonly hasInlineMax: boolean },
+): void {
+  const { eventMaxBytes, claimCheckQuotaBytes: quota } = settings;
+  const contradiction = contradictionIn({
+    eventMax: eventMaxBytes,
+    replyMax: settings.claimCheckReplyMaxBytes ?? eventMaxBytes,
+    // Its default may be more than an event has: then all data is in the log.
+    ...(hasInlineMax && { inlineMax: settings.claimCheckInlineMaxBytes }),
+    ...(quota !== undefined && { quota }),
+  });
+  if (contradiction) {
+    const { larger, smaller, why } = contradiction;
+    const other = flagOf(settingOf(smaller.name));
+    throw invalid(flagOf(settingOf(larger.name)), `must not be more than ${other}: ${why}`);
   }
   const isSamePlace = settings.host === settings.adminHost && settings.port === settings.adminPort;
   if (isSamePlace && settings.port !== 0) {
@@ -346,10 +405,10 @@ function missing(name: SettingName): never {
   throw new Error(`setting ${name} has no default`);
 }
 
+const NUMBER_KINDS: readonly string[] = ['port', 'count', 'size', 'duration', 'share'];
+
 function assertNumberKind(kind: SettingRow['kind']): asserts kind is NumberKind {
-  if (kind === 'folder' || kind === 'host' || kind === 'level' || kind === 'url') {
-    throw new Error(`a ${kind} is not a number`);
-  }
+  if (!NUMBER_KINDS.includes(kind)) throw new Error(`a ${kind} is not a number`);
 }
 
 function firstLine(text: string): string {

@@ -12,6 +12,7 @@ import { KnearError } from '../core/errors.ts';
 import type { Snapshot } from '../core/ports/resource-source.ts';
 import type { Clock } from '../core/ports/time.ts';
 import { resourceId } from '../core/resources.ts';
+import { defaultsOf } from './defaults.ts';
 import { readSettings } from './settings.ts';
 
 export interface Validation {
@@ -79,13 +80,12 @@ async function remarksOn(
   { resources }: Snapshot,
   cwd: string,
 ): Promise<{ notReady: Remark[]; infos: Remark[] }> {
-  const { eventMaxBytes, attributesMaxBytes, deliverTimeoutMs } = await readSettings({ cwd });
   const { statuses } = reconcile(
     // Without the problems: they are told as errors.
     { resources, problems: [] },
     {
       revision: 1,
-      defaults: { eventMaxBytes, attributesMaxBytes, timeoutMs: deliverTimeoutMs },
+      defaults: defaultsOf(await readSettings({ cwd })),
     },
   );
   const places = new Map(resources.map((each) => [resourceId(each), each.where ?? '']));

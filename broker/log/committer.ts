@@ -14,15 +14,17 @@
  *   takes may wait for them up to GRACE_MAX_MS. It is acknowledged when it is settled, and mostly never written.
  */
 import { KnearError, messageOf } from '../../core/errors.ts';
+import { claimOf } from '../../core/event.ts';
+import type { PayloadHolders } from '../../core/ports/claims.ts';
 import type { Position } from '../../core/ports/event-log.ts';
 import type { Observer } from '../../core/ports/observer.ts';
 import type { Clock, Timer } from '../../core/ports/time.ts';
 import type { Accounts } from './accounts.ts';
+import { readClaim } from './claim-rows.ts';
 import type { DueTimers } from './due-timers.ts';
 import type { EgressQueue } from './egress-queue.ts';
 import type { Entry } from './entry.ts';
 import { Group } from './group.ts';
-import { positionKey } from './keys.ts';
 import type { Leases } from './leases.ts';
 import type { Records } from './records.ts';
 import type { LogStore } from './store.ts';
@@ -52,6 +54,7 @@ export interface CommitterOptions {
   readonly records: Records;
   readonly leases: Leases;
   readonly timers: DueTimers;
+  readonly payloads: PayloadHolders;
   /** Entries that were parked for this queue are durable now. */
   onParked(queue: EgressQueue): void;
 }
@@ -155,6 +158,14 @@ export class Committer {
     }
   }
 
+  /** Resolves when what is in the open group is durable. @throws KNEAR_LOG_FAILED, KNEAR_CLOSED */
+  whenDurable(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#open.listeners.push({ safe: resolve, failed: reject });
+      this.schedule();
+    });
+  }
+
   /** False: what is in the open group still is to be written. */
   #whenWorking(): Promise<boolean> {
     return new Promise((resolve, reject) => {
@@ -210,7 +221,10 @@ export class Committer {
     if (this.#inCommit || this.#failure || this.#open.isEmpty) return;
     const group = this.#open;
     const { accounts } = this.#parts;
-    for (const entry of group.leaveOut()) accounts.addBytes(entry.account, -entry.sizeBytes);
+    for (const entry of group.leaveOut()) {
+      accounts.addBytes(entry.account, -entry.sizeBytes);
+      this.#releasePayload(entry);
+    }
     if (what === 'due' && (!group.isUrgent || this.#graceLeftMs() > 0)) {
       if (group.entries.length === 0) this.#durablePosition = accounts.lastPosition;
       this.#letWaitingIn();
@@ -236,8 +250,11 @@ export class Committer {
 
   /** Rejects also when the disk does not even say what it has. */
   async #commit(group: Group): Promise<void> {
-    const { accounts, store } = this.#parts;
-    const changes = group.seal((position) => this.#references(position));
+    const { accounts, records, store } = this.#parts;
+    const changes = group.seal({
+      references: (position) => records.references(position),
+      claim: (id) => readClaim(store, id),
+    });
     await store.commit([...changes, ...accounts.changes(group)]);
   }
 
@@ -250,6 +267,7 @@ export class Committer {
     for (const row of group.settledRows) row.queue.forget(row);
     for (const { queue, position } of group.leavingParked) queue.leavingParked.delete(position);
     for (const entry of group.entries) this.#entryFlushed(entry);
+    for (const ref of group.freedPayloads) this.#parts.payloads.freed(ref);
     for (const { queue, position, dueAtMs } of group.scheduled) {
       if (dueAtMs === 0) queue.restore(position);
       else timers.arm(dueAtMs);
@@ -286,6 +304,12 @@ export class Committer {
       isWaitedFor = true;
     }
     if (isWaitedFor) this.#parts.records.remember(entry);
+    this.#releasePayload(entry);
+  }
+
+  #releasePayload({ event }: Entry): void {
+    const ref = claimOf(event);
+    if (ref) this.#parts.payloads.release(ref);
   }
 
   /** L11 */
@@ -321,6 +345,7 @@ export class Committer {
       queue.forget(row);
     }
     entry.withdraw(failure);
+    this.#releasePayload(entry);
   }
 
   /** A failed flush is never repeated: a commit of its own says whether the disk works again. */
@@ -362,10 +387,6 @@ export class Committer {
 
   #letWaitingIn(): void {
     while (this.#waiting.length > 0 && !this.#isFull()) this.#waiting.shift()?.enter();
-  }
-
-  #references(position: Position): number {
-    return this.#parts.store.get('refs', positionKey(position))?.readUInt32BE(0) ?? 1;
   }
 }
 

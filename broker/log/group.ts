@@ -5,18 +5,22 @@
  *
  * L2 A new record is left out if no egress and no Work needs its row at the moment of sealing; else it is written with
  *    rows only for the egresses that are still open.
+ * L13 A payload is counted by the records that name it, in the transaction that writes or removes them: its row goes
+ *    with the last one, and only what is removed durably is reported as free.
  * L9 Rows own references. A reference falls only with a row that this group removes, and on the net result: what a settle
  *    takes away and gives back in one group changes nothing.
  */
 import { strict as assert } from 'node:assert';
 
 import type { KnearError } from '../../core/errors.ts';
-import { eventSizeBytes } from '../../core/event.ts';
+import { claimOf, eventSizeBytes, payloadId } from '../../core/event.ts';
+import type { CloudEvent, PayloadRef } from '../../core/event.ts';
+import type { Claim } from '../../core/ports/claims.ts';
 import type { Position, Work } from '../../core/ports/event-log.ts';
 import type { EgressQueue } from './egress-queue.ts';
 import type { Entry, IngressAccount, PendingRow, Row } from './entry.ts';
-import { numberKey, positionKey, rowKey, timerKey } from './keys.ts';
-import { encodeEvent, encodeParked, encodeWork } from './record.ts';
+import { claimKey, numberKey, positionKey, rowKey, timerKey } from './keys.ts';
+import { encodeEvent, encodeJson, encodeParked, encodeWork } from './record.ts';
 import type { Change } from './store.ts';
 
 /** Value of a `ready` row. */
@@ -24,10 +28,24 @@ const PLAIN_ROW = Buffer.from([0]);
 /** The same, when a `work` row says how far the delivery had come. */
 export const WORK_ROW = Buffer.from([1]);
 
-/** The record behind a reference, for the account that gets its bytes back. */
-export interface RecordSize {
+/** The record behind a reference, for who gets back what it took. */
+export interface FreedRecord {
   readonly account: IngressAccount;
   readonly sizeBytes: number;
+  readonly event: Pick<CloudEvent, 'data'>;
+}
+
+interface ClaimChange {
+  readonly ref: PayloadRef;
+  /** Of the records that name it. */
+  delta: number;
+  redactedAtMs?: number;
+}
+
+/** What the disk says when the commit before is durable. */
+export interface StoredCounts {
+  references(position: Position): number;
+  claim(id: string): Claim | undefined;
 }
 
 export interface Counts {
@@ -66,13 +84,16 @@ export class Group {
   readonly byteDeltas = new Map<IngressAccount, number>();
   /** The part of `byteDeltas` that removed records give back, positive. */
   readonly freedBytes = new Map<IngressAccount, number>();
+  /** Payloads that no record names any more once this group is durable. */
+  readonly freedPayloads: PayloadRef[] = [];
 
   #entries: Entry[] = [];
   #leftOut = 0;
   #flushByMs = Number.POSITIVE_INFINITY;
   #hasUrgentChange = false;
   readonly #changes: Change[] = [];
-  readonly #references = new Map<Position, { delta: number; record: RecordSize | undefined }>();
+  readonly #references = new Map<Position, { delta: number; record: FreedRecord | undefined }>();
+  readonly #claims = new Map<string, ClaimChange>();
 
   get entries(): readonly Entry[] {
     return this.#entries;
@@ -84,7 +105,9 @@ export class Group {
   }
 
   get isEmpty(): boolean {
-    return this.#entries.length === 0 && this.#changes.length === 0 && this.#references.size === 0;
+    const { length } = this.#changes;
+    const counts = this.#references.size + this.#claims.size;
+    return this.#entries.length + length + counts === 0;
   }
 
   /** Something here must not wait for the idle flush of L4. */
@@ -125,14 +148,15 @@ export class Group {
   }
 
   /** A row on disk goes, and with it its references. */
-  removeRow(row: Row, record: RecordSize): void {
+  removeRow(row: Row, record: FreedRecord): void {
     const key = rowKey(row.queue.number, row.position);
     this.#change({ table: 'ready', key });
     if (row.isWork) this.#change({ table: 'work', key });
     this.refer(row.position, -1, record);
     const origin = row.content?.origin;
     if (origin) {
-      this.refer(origin.position, -1, { ...record, sizeBytes: eventSizeBytes(origin.event) });
+      const { event } = origin;
+      this.refer(origin.position, -1, { ...record, event, sizeBytes: eventSizeBytes(event) });
     }
     this.count(row.queue, { ready: -1 });
     this.settledRows.push(row);
@@ -154,7 +178,7 @@ export class Group {
   }
 
   /** A parked entry goes. */
-  removeParked(queue: EgressQueue, position: Position, record: RecordSize): void {
+  removeParked(queue: EgressQueue, position: Position, record: FreedRecord): void {
     this.#change({ table: 'parked', key: rowKey(queue.number, position) });
     this.refer(position, -1, record);
     this.leavingParked.push({ queue, position });
@@ -198,7 +222,7 @@ export class Group {
   }
 
   /** @param record what is freed when the last reference goes: needed where `delta` is negative. */
-  refer(position: Position, delta: number, record?: RecordSize): void {
+  refer(position: Position, delta: number, record?: FreedRecord): void {
     const known = this.#references.get(position);
     if (known) {
       known.delta += delta;
@@ -206,6 +230,12 @@ export class Group {
     } else {
       this.#references.set(position, { delta, record });
     }
+  }
+
+  /** A payload is not to be given to anybody any more. */
+  redact(ref: PayloadRef, atMs: number): void {
+    this.#claimChange(ref).redactedAtMs ??= atMs;
+    this.#hasUrgentChange = true;
   }
 
   count(queue: EgressQueue, delta: Partial<Counts>): void {
@@ -219,13 +249,15 @@ export class Group {
 
   /**
    * Returns all changes but those of the accounts. Called once, after `leaveOut`.
-   * @param references what the disk says when the commit before is durable.
    */
-  seal(references: (position: Position) => number): Change[] {
+  seal(stored: StoredCounts): Change[] {
     for (const entry of this.#entries) this.#sealEntry(entry);
     for (const [position, { delta, record }] of this.#references) {
       if (delta !== 0)
-        this.#sealReferences(position, { before: references(position), delta, record });
+        this.#sealReferences(position, { before: stored.references(position), delta, record });
+    }
+    for (const [id, change] of this.#claims) {
+      if (change.delta !== 0 || change.redactedAtMs) this.#sealClaim(id, stored.claim(id), change);
     }
     return this.#changes;
   }
@@ -250,11 +282,12 @@ export class Group {
       this.#writeRow({ queue, position, sizeBytes, row });
     }
     this.#addBytes(entry.account, entry.sizeBytes);
+    this.#claim(entry.event, 1);
   }
 
   #sealReferences(
     position: Position,
-    { before, delta, record }: { before: number; delta: number; record: RecordSize | undefined },
+    { before, delta, record }: { before: number; delta: number; record: FreedRecord | undefined },
   ): void {
     const after = before + delta;
     assert(after >= 0, `a record has ${before} references, ${-delta} are given back`);
@@ -269,6 +302,41 @@ export class Group {
       this.#addBytes(record.account, -record.sizeBytes);
       const freed = this.freedBytes.get(record.account) ?? 0;
       this.freedBytes.set(record.account, freed + record.sizeBytes);
+      this.#claim(record.event, -1);
+    }
+  }
+
+  #claim(event: Pick<CloudEvent, 'data'>, delta: number): void {
+    const ref = claimOf(event);
+    if (ref) this.#claimChange(ref).delta += delta;
+  }
+
+  #claimChange(ref: PayloadRef): ClaimChange {
+    const id = payloadId(ref);
+    const known = this.#claims.get(id);
+    if (known) return known;
+    const change = { delta: 0, ref };
+    this.#claims.set(id, change);
+    return change;
+  }
+
+  /** L13 */
+  #sealClaim(
+    id: string,
+    before: Claim | undefined,
+    { delta, ref, redactedAtMs }: ClaimChange,
+  ): void {
+    const records = (before?.records ?? 0) + delta;
+    assert(records >= 0, `more records give back the payload ${id} than named it`);
+    const key = claimKey(id);
+    if (records > 0) {
+      const atMs = before?.redactedAtMs ?? redactedAtMs;
+      const claim: Claim = { ref, records, ...(atMs !== undefined && { redactedAtMs: atMs }) };
+      this.#change({ table: 'claim', key, value: encodeJson(claim) });
+    } else if (before) {
+      // Else it was to be redacted, and the commit before has freed it.
+      this.#change({ table: 'claim', key });
+      this.freedPayloads.push(ref);
     }
   }
 

@@ -17,8 +17,9 @@
  * L1, L4, L11 and L12 are `Committer`'s; L3, L7 and L10 `EgressQueue`'s; L8 is `core/rules/match.ts`.
  */
 import { codeOf, KnearError } from '../../core/errors.ts';
-import { eventSizeBytes } from '../../core/event.ts';
+import { claimOf, eventSizeBytes } from '../../core/event.ts';
 import type { CloudEvent } from '../../core/event.ts';
+import type { ClaimLedger, PayloadHolders } from '../../core/ports/claims.ts';
 import { LEASE_MS } from '../../core/ports/event-log.ts';
 import type {
   Delivery,
@@ -32,9 +33,10 @@ import type {
   Position,
 } from '../../core/ports/event-log.ts';
 import type { Observer } from '../../core/ports/observer.ts';
-import type { Clock, Timer } from '../../core/ports/time.ts';
+import type { Clock } from '../../core/ports/time.ts';
 import { Accounts } from './accounts.ts';
 import type { LogLimits } from './accounts.ts';
+import { ClaimRows } from './claim-rows.ts';
 import { closedError, Committer } from './committer.ts';
 import { dropBatch, dropFromMemory } from './drop.ts';
 import { DueTimers } from './due-timers.ts';
@@ -50,19 +52,22 @@ import { Parking } from './parking.ts';
 import { Records } from './records.ts';
 import type { LogStore } from './store.ts';
 
-/** Parked entries are judged by age this often. */
-const PARKED_CHECK_MS = 3_600_000;
-
 export interface GroupedLogOptions {
   readonly store: LogStore;
   readonly match: Match;
   readonly clock: Clock;
   readonly observer: Observer;
   readonly limits: LogLimits;
+  /** Absent: no event is claimed, or payloads are nobody's business. */
+  readonly payloads?: PayloadHolders;
 }
+
+const NOBODY: PayloadHolders = { hold() {}, release() {}, freed() {} };
 
 export class GroupedLog implements EventLog {
   readonly supports: LogSupports;
+  /** Which payloads its records name. */
+  readonly claims: ClaimLedger;
 
   readonly #store: LogStore;
   readonly #match: Match;
@@ -74,8 +79,7 @@ export class GroupedLog implements EventLog {
   readonly #leases: Leases;
   readonly #timers: DueTimers;
   readonly #committer: Committer;
-  readonly #parkedAgeMs: number;
-  #parkedTimer: Timer | undefined;
+  readonly #payloads: PayloadHolders;
   #isClosed = false;
   #closing: Promise<void> | undefined;
 
@@ -86,18 +90,19 @@ export class GroupedLog implements EventLog {
   static open(options: GroupedLogOptions): GroupedLog {
     const log = new GroupedLog(options);
     log.#timers.check();
-    log.#dropOldParked();
+    log.#parking.keepAge();
     // Best effort: rows that cannot be read now are found again at the next start.
     for (const queue of log.#accounts.gone()) log.#dropRows(queue).catch(() => undefined);
     return log;
   }
 
-  private constructor({ store, match, clock, observer, limits }: GroupedLogOptions) {
+  private constructor(options: GroupedLogOptions) {
+    const { store, match, clock, observer, limits, payloads = NOBODY } = options;
+    this.#payloads = payloads;
     this.#store = store;
     this.#match = match;
     this.#clock = clock;
     this.#observer = observer;
-    this.#parkedAgeMs = limits.parkedAgeMs;
     this.supports = { durability: store.durability, ordered: true, delayed: true, history: false };
     const context = {
       store,
@@ -127,10 +132,13 @@ export class GroupedLog implements EventLog {
       records: this.#records,
       leases: this.#leases,
       timers: this.#timers,
+      payloads,
       onParked: (queue) => {
         this.#parking.keepBound(queue);
       },
     });
+    const failure = () => (this.#isClosed ? closedError() : this.#committer.failure);
+    this.claims = new ClaimRows({ store, clock, committer: this.#committer, failure });
     this.#parking = new Parking({
       store,
       limits,
@@ -138,8 +146,9 @@ export class GroupedLog implements EventLog {
       observer,
       records: this.#records,
       committer: this.#committer,
+      queues: () => this.#accounts.queues(),
       findQueue: (egressId) => this.#accounts.findQueue(egressId),
-      failure: () => (this.#isClosed ? closedError() : this.#committer.failure),
+      failure,
     });
   }
 
@@ -230,7 +239,7 @@ export class GroupedLog implements EventLog {
 
   async #close(): Promise<void> {
     this.#isClosed = true;
-    this.#parkedTimer?.cancel();
+    this.#parking.stop();
     this.#leases.stop();
     this.#timers.stop();
     await this.#committer.close();
@@ -326,6 +335,8 @@ export class GroupedLog implements EventLog {
       flushByMs: enteredMs + graceMs,
     });
     this.#committer.open.add(entry);
+    const ref = claimOf(event);
+    if (ref) this.#payloads.hold(ref);
     this.#accounts.addBytes(entry.account, entry.sizeBytes);
     return entry;
   }
@@ -414,17 +425,6 @@ export class GroupedLog implements EventLog {
       queue.counts.ready += 1;
     }
     this.#committer.schedule();
-  }
-
-  #dropOldParked(): void {
-    const untilMs = this.#clock.nowMs() - this.#parkedAgeMs;
-    for (const queue of this.#accounts.queues()) {
-      if (queue.durableCounts.parked > 0) this.#parking.dropOlderThan(queue, untilMs);
-    }
-    this.#committer.schedule();
-    this.#parkedTimer = this.#clock.after(PARKED_CHECK_MS, () => {
-      this.#dropOldParked();
-    });
   }
 
   /** Each batch is read when the one before is gone. */

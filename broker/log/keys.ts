@@ -8,6 +8,7 @@ const TWO_32 = 0x1_0000_0000;
 
 export const NEXT_IDS_KEY = Buffer.from('next');
 export const FORMAT_KEY = Buffer.from('format');
+export const LOG_ID_KEY = Buffer.from('id');
 
 export function numberKey(number: number): Buffer {
   const key = Buffer.allocUnsafe(4);
@@ -35,6 +36,11 @@ export function timerKey(dueMs: number, egress: number, position: number): Buffe
   key.writeUInt32BE(egress, 8);
   writeLong(key, position, 12);
   return key;
+}
+
+/** @param id `payloadId`: ASCII. */
+export function claimKey(id: string): Buffer {
+  return Buffer.from(id, 'latin1');
 }
 
 export function rowKeyPosition(key: Buffer): number {

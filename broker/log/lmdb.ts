@@ -5,6 +5,7 @@
  * `overlappingSync: false`: a resolved commit is on the disk. Reads happen in LMDB's own short snapshot, which is renewed
  * after each commit of ours (S2). The file keeps its high-water mark: freed pages are used again, never given back.
  */
+import { randomBytes } from 'node:crypto';
 import { mkdir, stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
 
@@ -13,7 +14,7 @@ import type { Database, RootDatabase } from 'lmdb';
 
 import { codeOf, KnearError, messageOf } from '../../core/errors.ts';
 import type { Clock, Timer } from '../../core/ports/time.ts';
-import { FORMAT_KEY } from './keys.ts';
+import { FORMAT_KEY, LOG_ID_KEY } from './keys.ts';
 import { prepareFile } from './lmdb-file.ts';
 import { acquireOwnerLock } from './owner-lock.ts';
 import type { OwnerLock } from './owner-lock.ts';
@@ -38,6 +39,7 @@ export class LmdbStore implements LogStore {
   #sizeBytes = 0;
   #spaceTimer: Timer | undefined;
   #isClosed = false;
+  #id = '';
 
   private constructor(options: {
     root: RootDatabase<Buffer, Buffer>;
@@ -82,6 +84,11 @@ export class LmdbStore implements LogStore {
       await lock.release();
       throw asLogError(error, `opening the log in ${folder}`);
     }
+  }
+
+  /** Random, made with the log: its payloads are known by it (K45). */
+  get id(): string {
+    return this.#id;
   }
 
   get(table: Table, key: Uint8Array): Buffer | undefined {
@@ -135,6 +142,7 @@ export class LmdbStore implements LogStore {
   }
 
   #reading<Value>(table: Table, read: () => Value): Value {
+    if (this.#isClosed) throw new KnearError('KNEAR_CLOSED', 'the event log is closed');
     try {
       return read();
     } catch (error) {
@@ -155,6 +163,15 @@ export class LmdbStore implements LogStore {
       const detail = `the log in ${this.#folder} has format ${stored[0] ?? 'none'}, this program reads ${FORMAT}: start the version that wrote it`;
       throw new KnearError('KNEAR_LOG_FORMAT', detail);
     }
+    this.#id = await this.#ownId();
+  }
+
+  async #ownId(): Promise<string> {
+    const stored = this.get('info', LOG_ID_KEY);
+    if (stored) return stored.toString('latin1');
+    const id = randomBytes(16).toString('base64url');
+    await this.commit([{ table: 'info', key: LOG_ID_KEY, value: Buffer.from(id) }]);
+    return id;
   }
 
   async #watchSpace(): Promise<void> {

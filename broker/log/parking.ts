@@ -2,18 +2,19 @@
  * Parked entries, what people do with them, and their bound: past it the oldest entry of the egress is dropped, counted
  * and reported; a new entry never drops itself.
  *
- * - K1 An entry that is replayed or dropped leaves `parked` in the same commit in which it becomes Work or ends: no crash
+ * - J1 An entry that is replayed or dropped leaves `parked` in the same commit in which it becomes Work or ends: no crash
  *   finds it twice or not at all, and whoever asked hears of it when that is durable.
- * - K2 An entry that a group removes belongs to that group until it is decided (`leavingParked`): nobody else gets it.
+ * - J2 An entry that a group removes belongs to that group until it is decided (`leavingParked`): nobody else gets it.
  */
 import type { KnearError } from '../../core/errors.ts';
+import { claimOf } from '../../core/event.ts';
 import type { ParkedEntry, Position, Work } from '../../core/ports/event-log.ts';
 import type { Observer } from '../../core/ports/observer.ts';
-import type { Clock } from '../../core/ports/time.ts';
+import type { Clock, Timer } from '../../core/ports/time.ts';
 import type { LogLimits } from './accounts.ts';
 import type { Committer } from './committer.ts';
 import type { EgressQueue } from './egress-queue.ts';
-import type { RecordSize } from './group.ts';
+import type { FreedRecord } from './group.ts';
 import { rowKey, rowKeyPosition } from './keys.ts';
 import { decodeParked } from './record.ts';
 import type { StoredParked } from './record.ts';
@@ -22,6 +23,8 @@ import type { LogStore } from './store.ts';
 
 /** How many entries are looked at in one go when they are judged by age. */
 const AGE_BATCH = 1_000;
+/** Entries are judged by age this often. */
+const AGE_CHECK_MS = 3_600_000;
 
 interface ParkedRow {
   readonly position: Position;
@@ -35,6 +38,7 @@ export interface ParkingContext {
   readonly observer: Observer;
   readonly records: Records;
   readonly committer: Committer;
+  queues(): Iterable<EgressQueue>;
   findQueue(egressId: string): EgressQueue | undefined;
   /** Why nothing can be done at the moment, if so. */
   failure(): KnearError | undefined;
@@ -44,6 +48,7 @@ type Reason = 'parking-count' | 'parking-bytes' | 'parking-age';
 
 export class Parking {
   readonly #context: ParkingContext;
+  #ageTimer: Timer | undefined;
 
   constructor(context: ParkingContext) {
     this.#context = context;
@@ -69,7 +74,7 @@ export class Parking {
       leave(queue, position, parked.sizeBytes);
       queue.counts.ready += 1;
     }
-    await this.#durable();
+    await committer.whenDurable();
     return rows.length;
   }
 
@@ -79,11 +84,11 @@ export class Parking {
     const rows = queue ? this.#find(queue, positions) : [];
     if (!queue || rows.length === 0) return 0;
     const { committer, observer } = this.#context;
-    // All are read before anything changes. Sizes alone, so that no page of large events is in memory at once.
-    const sized = rows.map((row) => ({ row, record: this.#recordSize(row.position) }));
+    // All are read before anything changes.
+    const sized = rows.map((row) => ({ row, record: this.#freed(row.position) }));
     for (const { row, record } of sized) this.#remove(queue, row, record);
     committer.open.hurry();
-    await this.#durable();
+    await committer.whenDurable();
     const [end, count, reason] = ['dropped', rows.length, 'parked-dropped'] as const;
     observer.observe({ kind: 'discarded', egressId, end, count, reason });
     return count;
@@ -106,13 +111,28 @@ export class Parking {
     }
   }
 
-  dropOlderThan(queue: EgressQueue, atMs: number): void {
+  /** Drops what is too old, now and from time to time. */
+  keepAge(): void {
+    const { limits, clock, committer, queues } = this.#context;
+    const untilMs = clock.nowMs() - limits.parkedAgeMs;
+    for (const queue of queues()) {
+      if (queue.durableCounts.parked > 0) this.#dropOlderThan(queue, untilMs);
+    }
+    committer.schedule();
+    this.#ageTimer = clock.after(AGE_CHECK_MS, () => this.keepAge());
+  }
+
+  stop(): void {
+    this.#ageTimer?.cancel();
+  }
+
+  #dropOlderThan(queue: EgressQueue, atMs: number): void {
     for (const row of this.#list(queue, { limit: AGE_BATCH })) {
       if (row.parked.atMs < atMs) this.#drop(queue, row, 'parking-age');
     }
   }
 
-  /** Entries on disk that no group removes (K2), oldest first. */
+  /** Entries on disk that no group removes (J2), oldest first. */
   #list(queue: EgressQueue, { after, limit }: { after?: Position; limit: number }): ParkedRow[] {
     const rows = this.#context.store.range('parked', {
       from: rowKey(queue.number, (after ?? 0) + 1),
@@ -141,18 +161,10 @@ export class Parking {
     return this.#context.findQueue(egressId);
   }
 
-  /** Resolves when what is in the open group is durable (K1). */
-  #durable(): Promise<void> {
-    const { committer } = this.#context;
-    return new Promise((resolve, reject) => {
-      committer.open.listeners.push({ safe: resolve, failed: reject });
-      committer.schedule();
-    });
-  }
-
-  #recordSize(position: Position): RecordSize {
-    const { account, sizeBytes } = this.#context.records.read(position);
-    return { account, sizeBytes };
+  /** Without what was read, so that no page of large events is in memory at once. */
+  #freed(position: Position): FreedRecord {
+    const { account, sizeBytes, event } = this.#context.records.read(position);
+    return { account, sizeBytes, event: { data: claimOf(event) } };
   }
 
   #overBound({ counts }: EgressQueue): Reason | undefined {
@@ -162,12 +174,12 @@ export class Parking {
   }
 
   #drop(queue: EgressQueue, row: ParkedRow, reason: Reason): void {
-    this.#remove(queue, row, this.#recordSize(row.position));
+    this.#remove(queue, row, this.#freed(row.position));
     const { observer } = this.#context;
     observer.observe({ kind: 'discarded', egressId: queue.id, end: 'dropped', count: 1, reason });
   }
 
-  #remove(queue: EgressQueue, { position, parked }: ParkedRow, record: RecordSize): void {
+  #remove(queue: EgressQueue, { position, parked }: ParkedRow, record: FreedRecord): void {
     this.#context.committer.open.removeParked(queue, position, record);
     leave(queue, position, parked.sizeBytes);
   }

@@ -3,13 +3,17 @@
  * what an older one wrote; a version that this program does not know ends in KNEAR_LOG_FORMAT, never in a guess.
  *
  * A record is `version u8 | head length u32 | head as JSON | data as it came`. JSON for the head costs about 2 us more
- * than a packed form and needs no parser of ours; the path is bound by flushes, not by this.
+ * than a packed form and needs no parser of ours; the path is bound by flushes, not by this. The record of a claimed
+ * event has the ticket in its head, no data, and a version of its own: a program from before there were any must not
+ * take it for an event without data.
  */
 import { KnearError } from '../../core/errors.ts';
-import type { AttributeValue, CloudEvent } from '../../core/event.ts';
+import { claimOf, inlineData } from '../../core/event.ts';
+import type { AttributeValue, CloudEvent, PayloadRef } from '../../core/event.ts';
 import type { Failure, Work } from '../../core/ports/event-log.ts';
 
 const VERSION = 1;
+const CLAIMED_VERSION = 2;
 const HEAD_OFFSET = 5;
 
 export interface StoredEvent {
@@ -25,20 +29,24 @@ interface Head {
   readonly h: [string, string][];
   /** Present when the event has data, which may be empty only when it has none. */
   readonly d?: 1;
+  /** The ticket, when the data is claimed. */
+  readonly p?: PayloadRef;
 }
 
 export function encodeEvent({ ingress, acceptedAtMs, event }: StoredEvent): Buffer {
+  const [inline, claim] = [inlineData(event), claimOf(event)];
   const head: Head = {
     i: ingress,
     t: acceptedAtMs,
     a: [...event.attributes],
     h: [...event.headers],
-    ...(event.data && { d: 1 }),
+    ...(inline && { d: 1 }),
+    ...(claim && { p: claim }),
   };
   const text = Buffer.from(JSON.stringify(head));
-  const data = event.data ?? Buffer.alloc(0);
+  const data = inline ?? Buffer.alloc(0);
   const record = Buffer.allocUnsafe(HEAD_OFFSET + text.length + data.length);
-  record.writeUInt8(VERSION, 0);
+  record.writeUInt8(claim ? CLAIMED_VERSION : VERSION, 0);
   record.writeUInt32BE(text.length, 1);
   text.copy(record, HEAD_OFFSET);
   record.set(data, HEAD_OFFSET + text.length);
@@ -47,7 +55,7 @@ export function encodeEvent({ ingress, acceptedAtMs, event }: StoredEvent): Buff
 
 /** @param record is kept: the event's data is a view of it. */
 export function decodeEvent(record: Buffer): StoredEvent {
-  return read(record, () => readEvent(record));
+  return read(record, () => readEvent(record), EVENT_VERSIONS);
 }
 
 function readEvent(record: Buffer): StoredEvent {
@@ -55,13 +63,16 @@ function readEvent(record: Buffer): StoredEvent {
   if (dataOffset > record.length) throw new Error('its data is cut off');
   // Written by encodeEvent of this version.
   const head = JSON.parse(record.toString('utf8', HEAD_OFFSET, dataOffset)) as Head;
+  if ((head.p !== undefined) !== (record[0] === CLAIMED_VERSION)) {
+    throw new Error('its version and its data do not belong together');
+  }
   return {
     ingress: head.i,
     acceptedAtMs: head.t,
     event: {
       attributes: new Map(head.a),
       headers: new Map(head.h),
-      data: head.d ? record.subarray(dataOffset) : undefined,
+      data: head.p ?? (head.d ? record.subarray(dataOffset) : undefined),
     },
   };
 }
@@ -142,8 +153,12 @@ function failureFromJson({ data, ...rest }: FailureJson): Failure {
 }
 
 /** A row of our version that cannot be read was damaged: LMDB has no checksums. */
-function read<Value>(row: Buffer, decode: () => Value): Value {
-  requireVersion(row);
+function read<Value>(
+  row: Buffer,
+  decode: () => Value,
+  versions: readonly number[] = ROW_VERSIONS,
+): Value {
+  requireVersion(row, versions);
   try {
     return decode();
   } catch (cause) {
@@ -152,10 +167,14 @@ function read<Value>(row: Buffer, decode: () => Value): Value {
   }
 }
 
-function requireVersion(row: Buffer): void {
-  if (row[0] === VERSION) return;
+const ROW_VERSIONS = [VERSION];
+const EVENT_VERSIONS = [VERSION, CLAIMED_VERSION];
+
+function requireVersion(row: Buffer, versions: readonly number[]): void {
+  const [version] = row;
+  if (version !== undefined && versions.includes(version)) return;
   throw new KnearError(
     row[0] === undefined ? 'KNEAR_LOG_CORRUPT' : 'KNEAR_LOG_FORMAT',
-    `a stored row has format ${row[0] ?? 'none'}, this program reads ${VERSION}: start the version that wrote it`,
+    `a stored row has format ${row[0] ?? 'none'}, this program reads ${versions.join(' and ')}: start the version that wrote it`,
   );
 }

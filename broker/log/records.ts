@@ -46,6 +46,11 @@ export class Records {
     return { event, account, acceptedAtMs, sizeBytes: eventSizeBytes(event) };
   }
 
+  /** How many rows need the record. */
+  references(position: Position): number {
+    return this.#store.get('refs', positionKey(position))?.readUInt32BE(0) ?? 1;
+  }
+
   /** Its record is durable but still waited for: it need not be read back as long as the cache has room. */
   remember(entry: Entry): void {
     this.#cache.set(entry.position, contentOf(entry));

@@ -22,6 +22,7 @@ export const TABLES = [
   'work',
   'timer',
   'parked',
+  'claim',
 ] as const;
 export type Table = (typeof TABLES)[number];
 

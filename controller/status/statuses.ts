@@ -12,7 +12,6 @@ import {
   type KReference,
   type Resource,
 } from '../../core/resources.ts';
-import { annotationFaults } from '../annotations.ts';
 import { ADDRESS_NAME, urlOfIngress, type Resolved } from '../destination.ts';
 import type { DeadLetter, OpenDoor } from '../doors.ts';
 import { templateOf, type Flow, type ParallelFlow, type SequenceFlow } from '../flows.ts';
@@ -25,6 +24,7 @@ import {
   readyOf,
   withReady,
   type Condition,
+  type Reason,
 } from './conditions.ts';
 
 /** As in a resource of Kubernetes. */
@@ -49,16 +49,17 @@ export class Statuses {
 
   /** Before the ways that begin at it. @param ways the Subscriptions of a Channel. */
   addDoor(door: OpenDoor, ways: readonly Way[]): void {
-    const { resource, ingress, deadLetter, delivery } = door;
+    const { resource, ingress, isServed, deadLetter, delivery } = door;
     const address = { name: ADDRESS_NAME, url: urlOfIngress(ingress, this.#baseUrl) };
     const conditions = [
-      ...(resource.kind === 'Broker' ? brokerConditions(door) : channelConditions(resource)),
-      isTrue('Addressable'),
+      ...(resource.kind === 'Broker' ? BROKER_CONDITIONS : channelConditions(resource)),
+      ...configConditions(door),
+      isServed ? isTrue('Addressable') : isFalse('Addressable', configInvalid(door.faults)),
       deadLetterCondition(deadLetter),
       EVENT_POLICIES_READY,
     ];
     this.#add(resource, conditions, {
-      address,
+      ...(isServed && { address }),
       ...deadLetterFields(deadLetter, delivery?.deadLetterSink),
       ...(resource.kind === 'Channel' && { channel: backingOf(resource) }),
       ...(resource.kind !== 'Broker' && ways.length > 0 && { subscribers: ways.map(subscriberOf) }),
@@ -211,17 +212,18 @@ const SINK_NOT_CONFIGURED = {
 };
 const SINK_FAILED = "Unable to get the dead letter sink's URI";
 
-function brokerConditions({ annotated: [, config] }: OpenDoor): Condition[] {
-  const [fault] = config ? annotationFaults(config) : [];
-  const parsed = fault
-    ? isFalse('ConfigParsed', { reason: 'ConfigInvalid', message: fault.join(': ') })
-    : isTrue('ConfigParsed');
-  return [
-    isTrue('IngressReady'),
-    isTrue('TriggerChannelReady'),
-    isTrue('FilterReady'),
-    ...(config ? [parsed] : []),
-  ];
+const BROKER_CONDITIONS = ['IngressReady', 'TriggerChannelReady', 'FilterReady'].map((type) =>
+  isTrue(type),
+);
+
+/** Of what says something to us, or tries to. */
+function configConditions({ annotated: [, config], faults }: OpenDoor): Condition[] {
+  if (faults.length === 0) return config ? [isTrue('ConfigParsed')] : [];
+  return [isFalse('ConfigParsed', configInvalid(faults))];
+}
+
+function configInvalid(faults: readonly string[]): Required<Reason> {
+  return { reason: 'ConfigInvalid', message: faults.join('; ') };
 }
 
 function channelConditions({ kind }: Channel): Condition[] {
@@ -315,7 +317,11 @@ function subscriptionConditions(way: Way): Condition[] {
       : isTrue('ReferencesResolved')
     : isUnknown('ReferencesResolved', fault);
   const status = (type: string) => (egress ? isTrue(type) : isUnknown(type));
-  return [resolved, status('AddedToChannel'), status('ChannelReady'), OIDC_IDENTITY_CREATED];
+  const channelReady =
+    door?.isServed === false
+      ? isFalse('ChannelReady', configInvalid(door.faults))
+      : status('ChannelReady');
+  return [resolved, status('AddedToChannel'), channelReady, OIDC_IDENTITY_CREATED];
 }
 
 function subscriptionFault({ resource, door, subscriber, reply, deadLetter }: Way) {

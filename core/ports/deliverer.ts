@@ -1,6 +1,7 @@
 /** One attempt at one address. Retrying, choosing the address and judging the answer are other people's work. */
 import type { ErrorCode } from '../errors.ts';
 import type { CloudEvent } from '../event.ts';
+import type { ClaimPolicy } from '../topology.ts';
 
 export interface Deliverer {
   /**
@@ -27,9 +28,19 @@ export interface DeliveryRequest {
   readonly format: 'json' | 'binary';
   /** From the first byte out to the last byte in. */
   readonly timeoutMs: number;
+  /** Longest time without progress while claimed data goes out; `timeoutMs` then counts from its last byte. */
+  readonly idleMs?: number;
+  /** Whose reply it would be, and how large it may be. */
+  readonly replies: ReplyPolicy;
   /** Goes in place of the `traceparent` that the event keeps; absent: that one does. */
   readonly traceparent?: string;
   readonly signal?: AbortSignal;
+}
+
+export interface ReplyPolicy {
+  /** The namespace that a large reply is kept for. */
+  readonly tenant: string;
+  readonly claims: ClaimPolicy;
 }
 
 /** What the other side answered; a value, never an exception. */
@@ -66,4 +77,23 @@ export type Outcome =
         'KNEAR_UNREACHABLE' | 'KNEAR_RESET' | 'KNEAR_TIMEOUT' | 'KNEAR_SUBSCRIBER_INVALID'
       >;
       readonly detail: string;
+    }
+  /** Nothing is known of the subscriber: its data could not be read, or its reply not be kept. Reset, not cut short. */
+  | {
+      readonly kind: 'payload';
+      readonly code: PayloadFault;
+      readonly detail: string;
     };
+
+/** Missing, altered or redacted is for good; all others pass. */
+export type PayloadFault = Extract<
+  ErrorCode,
+  | 'KNEAR_PAYLOAD_MISSING'
+  | 'KNEAR_PAYLOAD_CORRUPT'
+  | 'KNEAR_PAYLOAD_REDACTED'
+  | 'KNEAR_PAYLOAD_QUOTA'
+  | 'KNEAR_PAYLOAD_STORE_FULL'
+  | 'KNEAR_PAYLOAD_STORE_AWAY'
+  | 'KNEAR_PAYLOAD_STORE_DENIED'
+  | 'KNEAR_UPLOADS_BUSY'
+>;

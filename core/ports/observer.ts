@@ -71,6 +71,13 @@ export type Happening =
       readonly delayMs: number;
       readonly where: 'memory' | 'log';
     }
+  /** Claimed data could not be read, or a reply's not be kept: tried again, and no attempt (K33). */
+  | {
+      readonly kind: 'stalled';
+      readonly egress: Egress;
+      readonly event: CloudEvent;
+      readonly code: ErrorCode;
+    }
   /** The event's life for this egress is over. `failure` for dead-lettered, parked and dropped. */
   | {
       readonly kind: 'ended';

@@ -7,7 +7,7 @@
  */
 import type { ErrorCode } from '../errors.ts';
 import type { AttributeValue, CloudEvent, FreshEvent } from '../event.ts';
-import { attributesSizeBytes, copyOf, withAttributes } from '../event.ts';
+import { attributesSizeBytes, copyOf, dataSizeBytes, withAttributes } from '../event.ts';
 import type { Ingress } from '../topology.ts';
 
 export type Admission = { readonly kind: 'admitted'; readonly event: CloudEvent } | Refusal;
@@ -66,7 +66,7 @@ export function asReply(reply: CloudEvent, input: CloudEvent): CloudEvent {
 }
 
 function refusalOf(ingress: Ingress, event: CloudEvent): Refusal | undefined {
-  const dataBytes = event.data?.byteLength ?? 0;
+  const dataBytes = dataSizeBytes(event);
   if (dataBytes > ingress.eventMaxBytes) {
     return refused(
       'KNEAR_EVENT_TOO_LARGE',

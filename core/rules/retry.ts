@@ -4,7 +4,7 @@
  * Source: Knative Eventing data-plane specification, "Event Acknowledgement and Delivery Retry"; where it leaves a
  * choice, its reference implementation decides.
  */
-import type { ErrorCode } from '../errors.ts';
+import { ERRORS, type ErrorCode } from '../errors.ts';
 import type { CloudEvent } from '../event.ts';
 import type { Outcome } from '../ports/deliverer.ts';
 import { FAILURE_DATA_MAX, type Failure } from '../ports/event-log.ts';
@@ -14,6 +14,8 @@ export type Verdict =
   | { readonly kind: 'done' }
   | { readonly kind: 'reply'; readonly event: CloudEvent }
   | { readonly kind: 'again'; readonly delayMs: number; readonly failure: Failure }
+  /** Nothing was learnt about the subscriber: tried again later, and no attempt (K33). */
+  | { readonly kind: 'wait'; readonly failure: Failure }
   /** No further attempt: the retries are used up, or another one could not help. */
   | { readonly kind: 'exhausted'; readonly failure: Failure };
 
@@ -39,6 +41,9 @@ export function judge(outcome: Outcome, context: JudgeContext): Verdict {
     case 'malformed':
       if (isIgnored(outcome.code, context.replies)) return { kind: 'done' };
       break;
+    case 'payload':
+      if (!ERRORS[outcome.code].retryable) break;
+      return { kind: 'wait', failure: failureOf(outcome, context.dest) };
     case 'rejected':
     case 'unreachable':
       break;
@@ -47,6 +52,11 @@ export function judge(outcome: Outcome, context: JudgeContext): Verdict {
   return isRetryable(outcome) && context.attempt < context.policy.retries
     ? { kind: 'again', delayMs: waitMs(outcome, context), failure }
     : { kind: 'exhausted', failure };
+}
+
+/** The same verdict for another reason, where it has one. */
+export function withCode(verdict: Verdict, code: ErrorCode): Verdict {
+  return 'failure' in verdict ? { ...verdict, failure: { ...verdict.failure, code } } : verdict;
 }
 
 /**
@@ -86,6 +96,8 @@ function isRetryable(outcome: FailedOutcome): boolean {
     case 'unreachable':
       // Nobody can call such an address, however often it is tried; a corrected resource starts anew.
       return outcome.code !== 'KNEAR_SUBSCRIBER_INVALID';
+    case 'payload':
+      return false;
   }
 }
 
@@ -123,6 +135,12 @@ function partsOf(outcome: FailedOutcome): { code: ErrorCode; status: number; dat
         code: outcome.code,
         status: 500,
         data: textStart(`dispatch error: ${outcome.detail}`),
+      };
+    case 'payload':
+      return {
+        code: outcome.code,
+        status: ERRORS[outcome.code].status,
+        data: textStart(outcome.detail),
       };
   }
 }

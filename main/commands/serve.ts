@@ -31,6 +31,8 @@ const PLACEHOLDERS: Readonly<Record<SettingRow['kind'], string>> = {
   host: 'host',
   level: 'level',
   url: 'url',
+  store: 'store',
+  flag: 'flag',
   port: 'port',
   count: 'number',
   size: 'bytes',

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
 import { ANNOTATIONS } from '../../controller/annotations.ts';
+import { CLAIM_STORE, LIMITS, type ClaimName } from '../../controller/claims.ts';
 
 interface Schema {
   readonly type?: string;
@@ -129,9 +130,9 @@ describe('docs/resources.md', () => {
 
   test('has a row for each annotation, with its values and its default in bold', () => {
     const rows = text.split('\n').filter((line) => line.startsWith('| `knear.dev/'));
-    const expected = Object.entries(ANNOTATIONS).map(([key, { values, kinds }]) => {
-      const [first, ...others] = values;
-      const written = [`**\`${first}\`**`, ...others.map((value) => `\`${value}\``)].join(', ');
+    const expected = Object.entries(ANNOTATIONS).map(([key, row]) => {
+      const { kinds } = row;
+      const written = 'claim' in row ? limitText(row.claim) : choiceText(row.values);
       const where = PLACES.filter(([, all]) => all.every((kind) => kinds.some((k) => k === kind)))
         .map(([name]) => name)
         .join(', ');
@@ -140,6 +141,16 @@ describe('docs/resources.md', () => {
     expect(rows.map((row) => row.split('|').slice(0, 4).join('|') + '|')).toEqual(expected);
   });
 });
+
+function choiceText([first, ...others]: readonly string[]): string {
+  return [`**\`${first ?? ''}\`**`, ...others.map((value) => `\`${value}\``)].join(', ');
+}
+
+function limitText(name: ClaimName): string {
+  if (name === 'store') return `\`${CLAIM_STORE}\``;
+  const { min, max } = LIMITS[name];
+  return `a size from \`${min}\` to \`${max}\``;
+}
 
 /** How the table names the kinds that an annotation is for. */
 const PLACES: readonly (readonly [string, readonly string[]])[] = [

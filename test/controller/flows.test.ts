@@ -4,9 +4,16 @@ import { expandFlows, partsOf } from '../../controller/flows.ts';
 import { reconcile, type Reconciled } from '../../controller/reconcile.ts';
 import { resourceId, type Resource } from '../../core/resources.ts';
 import type { Egress } from '../../core/topology.ts';
+import { CLAIMS } from '../fakes/claims.ts';
 import { documents, snapshotOf } from './manifests.ts';
 
-const DEFAULTS = { eventMaxBytes: 1000, attributesMaxBytes: 100, timeoutMs: 600_000 };
+const DEFAULTS = {
+  eventMaxBytes: 1000,
+  attributesMaxBytes: 100,
+  timeoutMs: 600_000,
+  idleMs: 60_000,
+  claims: CLAIMS,
+};
 const DOOR = 'http://door:8080';
 
 function flow(kind: 'Sequence' | 'Parallel', spec: string, metadata = ''): string {

@@ -8,6 +8,7 @@ import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { parseAllDocuments } from 'yaml';
 import { reconcile } from '../../controller/reconcile.ts';
+import { CLAIMS } from '../fakes/claims.ts';
 import { CERTIFICATE } from './certificate.ts';
 import { snapshotOf } from './manifests.ts';
 
@@ -154,7 +155,13 @@ test('whatever stands in a document, it is a resource or a problem, and the rest
       expect(snapshot.resources.length).toBeGreaterThanOrEqual(valid.length - 1);
       reconcile(snapshot, {
         revision: 1,
-        defaults: { eventMaxBytes: 1, attributesMaxBytes: 1, timeoutMs: 1 },
+        defaults: {
+          eventMaxBytes: 1,
+          attributesMaxBytes: 1,
+          timeoutMs: 1,
+          idleMs: 1,
+          claims: CLAIMS,
+        },
       });
     }),
     { numRuns: 300 },

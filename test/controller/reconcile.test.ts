@@ -1,9 +1,16 @@
 import { describe, expect, test } from '@jest/globals';
 import { generate } from 'selfsigned';
 import { reconcile, type Reconciled } from '../../controller/reconcile.ts';
+import { CLAIMS } from '../fakes/claims.ts';
 import { broker, channel, documents, snapshotOf, subscription, trigger } from './manifests.ts';
 
-const DEFAULTS = { eventMaxBytes: 1000, attributesMaxBytes: 100, timeoutMs: 600_000 };
+const DEFAULTS = {
+  eventMaxBytes: 1000,
+  attributesMaxBytes: 100,
+  timeoutMs: 600_000,
+  idleMs: 60_000,
+  claims: CLAIMS,
+};
 const CHANNEL_C = '{apiVersion: messaging.knear.dev/v1, kind: KnearChannel, name: c}';
 const SERVICE_A = '{ref: {apiVersion: v1, kind: Service, name: a}}';
 
@@ -52,6 +59,7 @@ describe('an ingress', () => {
           eventMaxBytes: 1000,
           attributesMaxBytes: 100,
           isEarly: true,
+          claims: CLAIMS,
         },
       ],
     ]);
@@ -123,6 +131,8 @@ describe('an egress', () => {
       },
       retry: { retries: 10, backoff: 'exponential', delayMs: 200 },
       timeoutMs: 600_000,
+      idleMs: 60_000,
+      claims: CLAIMS,
       format: 'binary',
       order: 'none',
       isPaused: false,
@@ -501,6 +511,20 @@ describe('delivery', () => {
       format: 'binary',
     });
   });
+
+  test.each([
+    { name: 'nothing', ofBroker: '{retry: 1}', ofTrigger: undefined, idleMs: 60_000 },
+    { name: 'a block without one', ofBroker: '{timeout: PT5S}', ofTrigger: '{}', idleMs: 60_000 },
+    { name: 'the Trigger', ofBroker: '{}', ofTrigger: '{timeout: PT5S}', idleMs: undefined },
+    { name: 'the Broker', ofBroker: '{timeout: PT5S}', ofTrigger: undefined, idleMs: undefined },
+  ])(
+    'bounds standing still only where nobody names a timeout: named by $name',
+    async ({ ofBroker, ofTrigger, idleMs }) => {
+      const own =
+        ofTrigger === undefined ? triggerTo('{uri: "http://a/"}') : triggerWith(ofTrigger);
+      expect(egress(await reconciled(brokerWith(ofBroker), own)).idleMs).toBe(idleMs);
+    },
+  );
 
   test('of a Trigger has its own dead letter sink and format', async () => {
     const result = await reconciled(

@@ -5,6 +5,7 @@ import { reconcile } from '../../controller/reconcile.ts';
 import { openYamlFolder } from '../../controller/source/yaml.ts';
 import type { Snapshot } from '../../core/ports/resource-source.ts';
 import type { Egress, Target } from '../../core/topology.ts';
+import { CLAIMS } from '../fakes/claims.ts';
 import { FakeClock } from '../fakes/clock.ts';
 
 const FOLDER = fileURLToPath(new URL('../../config/samples/quickstart', import.meta.url));
@@ -19,7 +20,13 @@ async function load(): Promise<Snapshot> {
   throw new Error('no snapshot');
 }
 
-const DEFAULTS = { eventMaxBytes: 1, attributesMaxBytes: 1, timeoutMs: 600_000 };
+const DEFAULTS = {
+  eventMaxBytes: 1,
+  attributesMaxBytes: 1,
+  timeoutMs: 600_000,
+  idleMs: 60_000,
+  claims: CLAIMS,
+};
 
 test('everything in the quickstart is valid and ready', async () => {
   const snapshot = await load();

@@ -2,9 +2,16 @@
 import { describe, expect, test } from '@jest/globals';
 import { reconcile, type Reconciled } from '../../controller/reconcile.ts';
 import { sinceWhen, withReady, type Condition } from '../../controller/status/conditions.ts';
+import { CLAIMS } from '../fakes/claims.ts';
 import { broker, channel, documents, snapshotOf, subscription, trigger } from './manifests.ts';
 
-const DEFAULTS = { eventMaxBytes: 1000, attributesMaxBytes: 100, timeoutMs: 600_000 };
+const DEFAULTS = {
+  eventMaxBytes: 1000,
+  attributesMaxBytes: 100,
+  timeoutMs: 600_000,
+  idleMs: 60_000,
+  claims: CLAIMS,
+};
 const SERVICE = 'apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80}]}\n';
 const TO_A = '{ref: {apiVersion: v1, kind: Service, name: a}}';
 const A_URL = 'http://a.default.svc.cluster.local';

@@ -5,6 +5,7 @@ import type { AttributeValue, CloudEvent } from '../../core/event.ts';
 import { copyOf, withAttributes } from '../../core/event.ts';
 import { admit, admitFresh, arrivalText } from '../../core/rules/admit.ts';
 import type { Ingress } from '../../core/topology.ts';
+import { CLAIMS } from '../fakes/claims.ts';
 
 const NOON_MS = Date.UTC(2026, 10, 25, 12, 0, 0, 250);
 
@@ -19,6 +20,7 @@ function ingress(changes: Partial<Ingress> = {}): Ingress {
     eventMaxBytes: 10,
     attributesMaxBytes: 150,
     isEarly: true,
+    claims: CLAIMS,
     ...changes,
   };
 }

@@ -3,6 +3,7 @@ import type { AttributeValue, CloudEvent } from '../../core/event.ts';
 import { attributesSizeBytes } from '../../core/event.ts';
 import { admit, asReply, forSubscriber } from '../../core/rules/admit.ts';
 import type { Ingress } from '../../core/topology.ts';
+import { CLAIMS } from '../fakes/claims.ts';
 
 const NOON_MS = Date.UTC(2026, 10, 25, 12, 0, 0, 250);
 
@@ -17,6 +18,7 @@ function ingress(changes: Partial<Ingress> = {}): Ingress {
     eventMaxBytes: 1_000,
     attributesMaxBytes: 1_000,
     isEarly: true,
+    claims: CLAIMS,
     ...changes,
   };
 }

@@ -8,7 +8,7 @@ import { elementsOf } from '../../core/codec-json-scan.ts';
 import { parseBatch, parseStructured } from '../../core/codec.ts';
 import type { ErrorCode } from '../../core/errors.ts';
 import { codeOf } from '../../core/errors.ts';
-import type { CloudEvent } from '../../core/event.ts';
+import type { Inline } from '../../core/event.ts';
 
 const REQUIRED = '"specversion":"1.0","id":"1","source":"/a","type":"t"';
 const ONE = `{${REQUIRED}}`;
@@ -239,7 +239,7 @@ describe('any batch', () => {
 });
 
 /** All are valid. */
-function read(body: string | Buffer, headers: Record<string, string> = {}): CloudEvent[] {
+function read(body: string | Buffer, headers: Record<string, string> = {}): Inline[] {
   return parseBatch(Buffer.from(body), headers).map((item) => {
     if (item.kind === 'invalid') throw new Error(item.detail);
     return item.event;
@@ -255,7 +255,7 @@ function refusalOf(body: string | Uint8Array): unknown {
   return undefined;
 }
 
-function plain({ attributes, data }: CloudEvent): unknown {
+function plain({ attributes, data }: Inline): unknown {
   return { ...Object.fromEntries(attributes), data: Buffer.from(data ?? []).toString('latin1') };
 }
 

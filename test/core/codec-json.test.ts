@@ -8,7 +8,7 @@ import {
   structuredHeaders,
 } from '../../core/codec.ts';
 import { codeOf, type ErrorCode } from '../../core/errors.ts';
-import type { AttributeValue, CloudEvent } from '../../core/event.ts';
+import type { AttributeValue, Inline } from '../../core/event.ts';
 
 const REQUIRED = '"specversion":"1.0","id":"1","source":"/a","type":"t"';
 const REQUIRED_03 = REQUIRED.replace('1.0', '0.3');
@@ -493,7 +493,7 @@ function isJson(text: string): boolean {
   }
 }
 
-function parse(body: string): CloudEvent {
+function parse(body: string): Inline {
   return parseStructured(Buffer.from(body), {});
 }
 

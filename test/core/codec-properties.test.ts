@@ -21,7 +21,7 @@ import {
   structuredBody,
   structuredHeaders,
 } from '../../core/codec.ts';
-import type { AttributeValue, CloudEvent } from '../../core/event.ts';
+import type { AttributeValue, Inline } from '../../core/event.ts';
 
 type Values = Readonly<Record<string, AttributeValue>>;
 
@@ -254,7 +254,7 @@ function eventOf(
   attributes: Values,
   headers: Record<string, string>,
   bytes: Uint8Array | undefined,
-): CloudEvent {
+): Inline {
   return {
     attributes: new Map(Object.entries(attributes)),
     headers: new Map(Object.entries(headers)),

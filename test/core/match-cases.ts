@@ -1,5 +1,6 @@
 /** Topologies for tests of matching: only what matching looks at differs between their egresses. */
 import type { Egress, Ingress, Topology } from '../../core/topology.ts';
+import { CLAIMS } from '../fakes/claims.ts';
 
 export type EgressSketch = Pick<Egress, 'filter'> & Partial<Egress>;
 
@@ -35,6 +36,7 @@ function ingressOf(id: string, isEarly: boolean): Ingress {
     eventMaxBytes: 1_048_576,
     attributesMaxBytes: 65_536,
     isEarly,
+    claims: CLAIMS,
   };
 }
 
@@ -48,6 +50,7 @@ function egressOf(id: string, sketch: EgressSketch): Egress {
     subscriber: { kind: 'url', url: 'http://subscriber.invalid/' },
     retry: { retries: 0, backoff: 'none', delayMs: 0 },
     timeoutMs: 1_000,
+    claims: CLAIMS,
     format: 'binary',
     order: 'none',
     isPaused: false,

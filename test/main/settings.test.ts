@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parseSizeBytes } from '../../core/size.ts';
 import { packageFolder, readSettings, type SettingSources } from '../../main/settings.ts';
 import {
   flagOf,
@@ -47,8 +48,21 @@ describe('defaults', () => {
       logLevel: 'info',
       logSizeMaxBytes: 34_359_738_368,
       logReserveBytes: 268_435_456,
-      eventMaxBytes: 1_048_576,
+      eventMaxBytes: 268_435_456,
       attributesMaxBytes: 16_384,
+      claimCheckStore: 'file',
+      claimCheckInlineMaxBytes: 65_536,
+      claimCheckBatchMaxBytes: 16_777_216,
+      claimCheckUploadsMax: 64,
+      claimCheckSpoolMaxBytes: 8_589_934_592,
+      claimCheckFreeMinBytes: 1_073_741_824,
+      claimCheckUploadIdleMs: 30_000,
+      claimCheckUploadRateMinBytes: 1024,
+      claimCheckUploadMaxMs: 3_600_000,
+      claimCheckDeliverIdleMs: 60_000,
+      claimCheckCacheMaxBytes: 25_165_824,
+      claimCheckCollectIntervalMs: 600_000,
+      claimCheckDryRun: false,
       backoffMaxMs: 3_600_000,
       deliverTimeoutMs: 600_000,
       drainMs: 30_000,
@@ -116,6 +130,12 @@ describe('values', () => {
     ['a URL', 'tracingEndpoint', 'https://otel:4318', 'tracingEndpoint', 'https://otel:4318/'],
     ['a share', 'tracingSampling', '0.25', 'tracingSampling', 0.25],
     ['none of it', 'tracingSampling', '0', 'tracingSampling', 0],
+    ['no data in the log', 'claimCheckInlineMax', '0', 'claimCheckInlineMaxBytes', 0],
+    ['a bound of its own', 'claimCheckReplyMax', '1Mi', 'claimCheckReplyMaxBytes', 1_048_576],
+    ['a quota', 'claimCheckQuota', '2Gi', 'claimCheckQuotaBytes', 2_147_483_648],
+    ['the one store', 'claimCheckStore', 'file', 'claimCheckStore', 'file'],
+    ['yes', 'claimCheckDryRun', 'true', 'claimCheckDryRun', true],
+    ['no', 'claimCheckDryRun', 'false', 'claimCheckDryRun', false],
   ] as const)('%s', async (_name, setting, text, field, value) => {
     expect(await read({ flags: { [setting]: text } })).toMatchObject({ [field]: value });
     expect(await read({ file: `${setting}: ${text}` })).toMatchObject({ [field]: value });
@@ -151,6 +171,16 @@ describe('values', () => {
     ['more than all', 'tracingSampling', '1.01'],
     ['less than nothing', 'tracingSampling', '-0.1'],
     ['a share without digits before the point', 'tracingSampling', '.5'],
+    ['another store', 'claimCheckStore', 's3'],
+    ['a store for tests', 'claimCheckStore', 'memory'],
+    ['a store that somebody else runs', 'claimCheckStore', 'nats'],
+    ['records that no log should keep', 'claimCheckInlineMax', '1025Ki'],
+    ['a batch that no request may hold', 'claimCheckBatchMax', '65Mi'],
+    ['a spool that is too small for one event', 'claimCheckSpoolMax', '2Gi'],
+    ['no uploads at all', 'claimCheckUploadsMax', '0'],
+    ['no progress at all', 'claimCheckUploadRateMin', '0'],
+    ['yes in another word', 'claimCheckDryRun', 'yes'],
+    ['neither yes nor no', 'claimCheckDryRun', ''],
   ] as const)('%s is refused, with the flag and what it may be', async (_name, setting, text) => {
     await expect(read({ flags: { [setting]: text } })).rejects.toMatchObject({
       code: 'KNEAR_SETTING_INVALID',
@@ -170,8 +200,29 @@ describe('values', () => {
     });
   });
 
+  test('a store that is not there yet is refused with the one that is', async () => {
+    await expect(read({ env: { KNEAR_CLAIM_CHECK_STORE: 's3' } })).rejects.toMatchObject({
+      code: 'KNEAR_SETTING_INVALID',
+      message: 'KNEAR_CLAIM_CHECK_STORE s3 must be file: there is no other store yet',
+    });
+  });
+
   test.each([
-    ['an event that could never be held', { eventMax: '65Mi' }, '--open-bytes-max'],
+    [
+      'data in the log that no event may have',
+      { claimCheckInlineMax: '64Ki', eventMax: '63Ki' },
+      '--claim-check-inline-max must not be more than --event-max: ',
+    ],
+    [
+      'an event that no quota takes',
+      { claimCheckQuota: '255Mi' },
+      '--event-max must not be more than --claim-check-quota: ',
+    ],
+    [
+      'a reply that no quota takes',
+      { claimCheckQuota: '2Mi', eventMax: '1Mi', claimCheckReplyMax: '3Mi' },
+      '--claim-check-reply-max must not be more than --claim-check-quota: ',
+    ],
     ['one port for the door and the admin server', { adminPort: '8080' }, '--port'],
   ])('%s is refused', async (_name, flags, named) => {
     await expect(read({ flags })).rejects.toMatchObject({
@@ -179,6 +230,24 @@ describe('values', () => {
       message: expect.stringContaining(named),
     });
   });
+
+  test('small events alone are no contradiction: the log keeps all of their data', async () => {
+    const settings = await read({ flags: { eventMax: '1Ki' } });
+    expect(settings).toMatchObject({ eventMaxBytes: 1024, claimCheckInlineMaxBytes: 65_536 });
+  });
+
+  test('what is held at a time may be less than an event: the store keeps its data', async () => {
+    const flags = { eventMax: '1Gi', openBytesMax: '2Mi' };
+    expect(await read({ flags })).toMatchObject({ openBytesMax: 2_097_152 });
+  });
+
+  test.each(['claimCheckInlineMax', 'attributesMax'] as const)(
+    'what is held at a time is never less than a record with the largest %s',
+    (name) => {
+      const least = parseSizeBytes(SETTINGS.openBytesMax.min) ?? 0;
+      expect(parseSizeBytes(SETTINGS[name].max)).toBeLessThan(least);
+    },
+  );
 
   test('two free ports are no contradiction', async () => {
     expect(await read({ flags: { port: '0', adminPort: '0' } })).toMatchObject({ port: 0 });
@@ -259,9 +328,12 @@ describe('docs/settings.md', () => {
       const { min, max, default: fallback } = SETTINGS[name] as SettingRow;
       for (const text of [min, max, fallback]) {
         if (text === undefined) continue;
-        const openBytesMax = name === 'eventMax' ? { openBytesMax: '64Gi' } : {};
         await read({
-          flags: { ...openBytesMax, ...(name === 'port' && { adminPort: '1' }), [name]: text },
+          flags: {
+            ...(name === 'port' && { adminPort: '1' }),
+            ...(name === 'claimCheckQuota' && { eventMax: '1Ki' }),
+            [name]: text,
+          },
         });
       }
     }
