@@ -21,7 +21,8 @@ export type Head<Event extends CloudEvent = CloudEvent> =
   /** All but the data. */
   | { readonly kind: 'binary'; readonly event: Event }
   /** Nothing yet: the body brings it. */
-  | { readonly kind: 'structured' | 'batch'; readonly headers: IncomingHttpHeaders };
+  | { readonly kind: 'structured'; readonly headers: IncomingHttpHeaders }
+  | { readonly kind: 'batch'; readonly headers: IncomingHttpHeaders };
 
 export interface Accepted {
   /** As they were kept, with the stamps of the ingress. */
@@ -54,10 +55,11 @@ export function admitHead(ingress: Ingress, head: Head<FreshEvent>, arrivalTime:
 
 /**
  * Largest body that can hold what the ingress takes. JSON around data that is Base64 (4/3) or escaped text needs room
- * (twice the data, and 64 KiB for attributes and framing); the data itself is measured after parsing. A batch is no way
- * around the limit for one event: it takes as much memory and time as one of its size.
+ * (twice the data, and 64 KiB for attributes and framing); the data itself is measured after parsing. A batch is held
+ * whole, so it has a limit of its own.
  */
-export function bodyMaxBytes({ eventMaxBytes }: Ingress, { kind }: Head): number {
+export function bodyMaxBytes({ eventMaxBytes, claims }: Ingress, { kind }: Head): number {
+  if (kind === 'batch') return claims.batchMaxBytes;
   return kind === 'structured' ? 2 * eventMaxBytes + 64 * 1024 : eventMaxBytes;
 }
 
@@ -132,7 +134,8 @@ export class ArrivalTimes {
   }
 }
 
-function admitted(ingress: Ingress, event: FreshEvent, arrivalTime: string): CloudEvent {
+/** @throws the code of the refusal */
+export function admitted(ingress: Ingress, event: FreshEvent, arrivalTime: string): CloudEvent {
   const admission = admitFresh(ingress, event, arrivalTime);
   if (admission.kind === 'refused') throw new KnearError(admission.code, admission.detail);
   return admission.event;

@@ -7,7 +7,9 @@
  *   connection that breaks looks much like an end.
  * - B2 A declared size counts against the bound before a byte of it is read; an undeclared one as it arrives.
  * - B3 Nothing is taken past the limit of the ingress: an undeclared body is given up at the first byte over it.
- * - B4 A body without progress, or slower than the floor for a minute, is given up: a held connection costs a slot.
+ * - B4 A body without progress, slower than the floor for a minute, or longer under way than any should be, is given up:
+ *   a held connection costs a slot. Time for which we keep the producer waiting does not count as its.
+ * - B5 A body that is passed on as it comes counts with what is held of it, and no more is read while the taker is behind.
  */
 import type { IncomingMessage } from 'node:http';
 import { KnearError } from '../core/errors.ts';
@@ -21,7 +23,19 @@ export interface BodyLimits {
   /** The floor for the average rate, bytes a second, once `rateAfterMs` have passed. */
   readonly rateMin: number;
   readonly rateAfterMs: number;
+  /** Longest time for one body. */
+  readonly uploadMaxMs: number;
 }
+
+export interface BodySizes {
+  /** Largest body that is taken. */
+  readonly maxBytes: number;
+  /** For one that is passed on as it comes: how much of it is in memory at a time, at most. Absent: all of it. */
+  readonly heldMaxBytes?: number | undefined;
+}
+
+/** Takes the next piece. A promise: nothing more until it resolves. @throws what the request is refused with */
+export type Taker = (piece: Uint8Array) => Promise<void> | undefined;
 
 /** One body, from its declared size to its bytes. Whoever opens it releases it. */
 export interface Body {
@@ -31,6 +45,8 @@ export interface Body {
    *   if any, then still has to be taken off the wire.
    */
   read(): Promise<Uint8Array | undefined>;
+  /** Instead of `read`: passes on each piece. @throws the same, and what the taker throws */
+  passOn(taker: Taker): Promise<void>;
   /** Its bytes no longer count. Idempotent. */
   release(): void;
 }
@@ -57,16 +73,18 @@ export class Bodies {
 
   /**
    * Looks at the declared size only; nothing is read yet.
-   * @param maxBytes largest body that the ingress takes.
    * @throws KNEAR_EVENT_TOO_LARGE, KNEAR_OVERLOADED
    */
-  open(request: IncomingMessage, maxBytes: number): Body {
+  open(request: IncomingMessage, { maxBytes, heldMaxBytes }: BodySizes): Body {
     // A body over the bound for all would be told to come back for ever.
-    const limitBytes = Math.min(maxBytes, this.#limits.bodyBytesMax);
+    const limitBytes = heldMaxBytes ? maxBytes : Math.min(maxBytes, this.#limits.bodyBytesMax);
     const declaredBytes = declaredLength(request);
     if (declaredBytes !== undefined && declaredBytes > limitBytes) throw tooLarge(limitBytes);
-    if (!this.hold(declaredBytes ?? 0)) throw overloaded(this.#heldBytes);
-    return new IncomingBody(this, request, { declaredBytes, limitBytes });
+    const countedMaxBytes = heldMaxBytes ?? limitBytes;
+    const countedBytes = Math.min(declaredBytes ?? 0, countedMaxBytes);
+    if (!this.hold(countedBytes)) throw overloaded(this.#heldBytes);
+    const sizes = { declaredBytes, limitBytes, countedBytes, countedMaxBytes };
+    return new IncomingBody(this, request, sizes);
   }
 
   /** B2: whether the bytes still fit; if so, they count from now on. */
@@ -104,24 +122,43 @@ class IncomingBody implements Body {
   readonly #request: IncomingMessage;
   readonly #declaredBytes: number | undefined;
   readonly #limitBytes: number;
+  readonly #countedMaxBytes: number;
   #heldBytes: number;
   #receivedBytes = 0;
   #chunks: Uint8Array[] = [];
-  #settle: { resolve(bytes: Uint8Array | undefined): void; reject(error: Error): void } | undefined;
+  #taker: Taker | undefined;
+  /** The taker is behind, and the producer waits for it. */
+  #isBehind = false;
+  #settle:
+    { resolve(bytes: Uint8Array | undefined): void; reject(error: unknown): void } | undefined;
   #startedMs = 0;
+  #lookedMs = 0;
+  /** For how long the producer has waited for us, as far as the watch saw it. */
+  #waitedMs = 0;
   /** When and at how many bytes the watch last saw progress. */
   #progress = { atMs: 0, bytes: 0 };
 
   constructor(
     bodies: Bodies,
     request: IncomingMessage,
-    sizes: { readonly declaredBytes: number | undefined; readonly limitBytes: number },
+    sizes: {
+      readonly declaredBytes: number | undefined;
+      readonly limitBytes: number;
+      readonly countedBytes: number;
+      readonly countedMaxBytes: number;
+    },
   ) {
     this.#bodies = bodies;
     this.#request = request;
     this.#declaredBytes = sizes.declaredBytes;
     this.#limitBytes = sizes.limitBytes;
-    this.#heldBytes = sizes.declaredBytes ?? 0;
+    this.#heldBytes = sizes.countedBytes;
+    this.#countedMaxBytes = sizes.countedMaxBytes;
+  }
+
+  async passOn(taker: Taker): Promise<void> {
+    this.#taker = taker;
+    await this.read();
   }
 
   read(): Promise<Uint8Array | undefined> {
@@ -142,34 +179,65 @@ class IncomingBody implements Body {
 
   start(nowMs: number): void {
     this.#startedMs = nowMs;
+    this.#lookedMs = nowMs;
     this.#progress = { atMs: nowMs, bytes: 0 };
   }
 
   /** B4. */
-  look(nowMs: number, { idleMs, rateMin, rateAfterMs }: BodyLimits): void {
+  look(nowMs: number, { idleMs, rateMin, rateAfterMs, uploadMaxMs }: BodyLimits): void {
     const receivedBytes = this.#receivedBytes;
-    if (receivedBytes > this.#progress.bytes) {
+    if (this.#isBehind) this.#waitedMs += nowMs - this.#lookedMs;
+    this.#lookedMs = nowMs;
+    if (receivedBytes > this.#progress.bytes || this.#isBehind) {
       this.#progress = { atMs: nowMs, bytes: receivedBytes };
     }
     const elapsedMs = nowMs - this.#startedMs;
+    const listenedMs = elapsedMs - this.#waitedMs;
     if (nowMs - this.#progress.atMs >= idleMs) {
       this.#fail(tooSlow(`no byte of the body came for ${idleMs} ms`));
-    } else if (elapsedMs >= rateAfterMs && receivedBytes * 1_000 < rateMin * elapsedMs) {
+    } else if (listenedMs >= rateAfterMs && receivedBytes * 1_000 < rateMin * listenedMs) {
       this.#fail(tooSlow(`the body comes at less than ${rateMin} bytes a second`));
+    } else if (elapsedMs >= uploadMaxMs) {
+      this.#fail(tooSlow(`the body was not complete after ${uploadMaxMs} ms`));
     }
   }
 
   readonly #onData = (chunk: Uint8Array): void => {
     this.#receivedBytes += chunk.byteLength;
-    this.#chunks.push(chunk);
     if (this.#declaredBytes === undefined) this.#grow(chunk.byteLength);
+    if (this.#taker) this.#passOn(chunk, this.#taker);
+    else this.#chunks.push(chunk);
   };
+
+  /** B5 */
+  #passOn(chunk: Uint8Array, taker: Taker): void {
+    if (!this.#settle) return;
+    try {
+      const wait = taker(chunk);
+      if (wait) this.#waitFor(wait);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #waitFor(wait: Promise<void>): void {
+    this.#isBehind = true;
+    this.#request.pause();
+    wait.then(
+      () => {
+        this.#isBehind = false;
+        if (this.#settle) this.#request.resume();
+      },
+      (error: unknown) => this.#fail(error),
+    );
+  }
 
   /** B3, and B2 for a body of unknown size. */
   #grow(bytes: number): void {
     if (this.#receivedBytes > this.#limitBytes) return this.#fail(tooLarge(this.#limitBytes));
-    if (!this.#bodies.hold(bytes)) return this.#fail(overloaded(this.#bodies.heldBytes));
-    this.#heldBytes += bytes;
+    const counted = Math.min(bytes, this.#countedMaxBytes - this.#heldBytes);
+    if (!this.#bodies.hold(counted)) return this.#fail(overloaded(this.#bodies.heldBytes));
+    this.#heldBytes += counted;
   }
 
   /** B1. */
@@ -185,7 +253,7 @@ class IncomingBody implements Body {
     this.#fail(truncated(this.#receivedBytes));
   };
 
-  #fail(error: KnearError): void {
+  #fail(error: unknown): void {
     this.#chunks = [];
     this.#stop()?.reject(error);
   }
@@ -200,8 +268,8 @@ class IncomingBody implements Body {
   }
 }
 
-/** Node's parser lets only one Content-Length of digits through, and none beside chunks. */
-function declaredLength(request: IncomingMessage): number | undefined {
+/** Absent: its end is told by chunks. Node's parser lets only one Content-Length of digits through, and none beside chunks. */
+export function declaredLength(request: IncomingMessage): number | undefined {
   if (request.headers['transfer-encoding'] !== undefined) return undefined;
   return Number(request.headers['content-length'] ?? 0);
 }

@@ -20,9 +20,12 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { codeOf, KnearError } from '../core/errors.ts';
-import { eventSizeBytes } from '../core/event.ts';
+import { attributesSizeBytes, dataSizeBytes } from '../core/event.ts';
+import type { CloudEvent } from '../core/event.ts';
+import type { EventIntake } from '../core/event-intake.ts';
 import type { EventLog } from '../core/ports/event-log.ts';
 import type { Observer } from '../core/ports/observer.ts';
+import type { Payloads } from '../core/ports/payloads.ts';
 import type { Clock, Timer } from '../core/ports/time.ts';
 import type { Tracer } from '../core/ports/tracer.ts';
 import type { Ingress, Topology } from '../core/topology.ts';
@@ -42,7 +45,8 @@ import {
   rawAnswer,
 } from './answer.ts';
 import type { BodyLimits } from './body.ts';
-import { Bodies } from './body.ts';
+import { Bodies, declaredLength } from './body.ts';
+import { claimLarge, openIntake, readLarge, releaseAll, streamedBytes } from './receive.ts';
 import type { App } from './server.ts';
 import { createApp } from './server.ts';
 
@@ -54,6 +58,7 @@ export interface IngressOptions {
   readonly log: EventLog;
   readonly observer: Observer;
   readonly tracer?: Tracer;
+  readonly payloads: Payloads;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly limits: IngressLimits;
@@ -83,6 +88,8 @@ export const INGRESS_LIMITS: IngressLimits = {
   // 1 KiB/s: a modem. Slower than that after a minute is someone holding a slot.
   rateMin: 1_024,
   rateAfterMs: 60_000,
+  // 1 h: 100 GB at 30 MB/s, and far longer than any load balancer in between allows.
+  uploadMaxMs: 3_600_000,
   // 10 s: a third of what Kubernetes leaves between SIGTERM and SIGKILL; the dispatcher needs the rest.
   closeMs: 10_000,
 };
@@ -254,21 +261,37 @@ class Door {
     if (this.#inFlight >= this.#options.limits.requestsMax) {
       throw new KnearError('KNEAR_OVERLOADED', `${this.#inFlight} requests are in flight`);
     }
-    const body = this.#bodies.open(request, bodyMaxBytes(offer.ingress, offer.head));
+    const { ingress, head } = offer;
+    const { payloads } = this.#options;
+    const declaredBytes = declaredLength(request);
+    const heldMaxBytes = streamedBytes(offer, declaredBytes);
+    const body = this.#bodies.open(request, {
+      maxBytes: bodyMaxBytes(ingress, head),
+      heldMaxBytes,
+    });
     this.#inFlight += 1;
+    let events: readonly CloudEvent[] = [];
     let eventCount = 0;
+    let intake: EventIntake | undefined;
     try {
+      if (heldMaxBytes && head.kind !== 'batch') {
+        intake = openIntake({ ingress, head }, { payloads, declaredBytes });
+      }
       const wait = this.#options.mayRead();
       if (wait) await wait;
       if (isContinueWanted(request)) response.writeContinue();
-      const { ingress } = offer;
-      const events = eventsOf({ ...offer, body: await body.read() }, this.#arrivals.now());
+      const arrivalTime = () => this.#arrivals.now();
+      if (intake) events = [await readLarge(ingress, { body, intake, arrivalTime })];
+      else events = eventsOf({ ...offer, body: await body.read() }, arrivalTime());
+      if (head.kind === 'batch') events = await claimLarge(events, { ingress, payloads });
       this.#requireRoom(events.length);
       eventCount = events.length;
       this.#eventsInFlight += eventCount;
       const traced = { startedMs, scheme: 'http' } as const;
       return await accept(this.#options, { ingress, events, request: traced });
     } finally {
+      intake?.discard();
+      releaseAll(events, payloads);
       body.release();
       this.#eventsInFlight -= eventCount;
       this.#inFlight -= 1;
@@ -292,7 +315,7 @@ class Door {
         event,
         isMatched: accepted.positions[index] !== 0,
         durationMs,
-        sizeBytes: eventSizeBytes(event),
+        sizeBytes: attributesSizeBytes(event) + dataSizeBytes(event),
         scheme: 'http',
       });
     }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { createFindAddress } from '../../broker/address.ts';
 import type { Ingress, Topology } from '../../core/topology.ts';
+import { CLAIMS } from '../fakes/claims.ts';
 
 const ORDERS: Ingress = {
   id: 'Broker/default/orders',
@@ -12,6 +13,7 @@ const ORDERS: Ingress = {
   eventMaxBytes: 1,
   attributesMaxBytes: 1,
   isEarly: true,
+  claims: CLAIMS,
 };
 const STEP: Ingress = {
   ...ORDERS,

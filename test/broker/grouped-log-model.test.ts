@@ -21,6 +21,10 @@ const LEAVES: readonly (readonly Leave[])[] = [
   [],
   ['event'],
   ['event', 'event'],
+  ['event handed'],
+  ['event claimed'],
+  ['event handed', 'event handed'],
+  ['event handed', 'work own'],
   ['work own'],
   ['work later'],
   ['work new'],
@@ -39,6 +43,7 @@ const steps: fc.Arbitrary<Step>[] = [
     kind: fc.constant('append'),
     to: fc.array(to, { minLength: 1, maxLength: 3 }),
     isHeld: fc.boolean(),
+    isClaimed: fc.boolean(),
   }),
   fc.record({
     kind: fc.constantFrom('pull', 'pull', 'pull', 'wait'),
@@ -58,8 +63,9 @@ const steps: fc.Arbitrary<Step>[] = [
     egressId,
     count: fc.integer({ min: 1, max: 3 }),
   }),
+  fc.record({ kind: fc.constant('redact'), which }),
 ];
-const WEIGHTS = [6, 8, 9, 8, 8, 2, 2, 1, 1, 1, 3];
+const WEIGHTS = [6, 8, 9, 8, 8, 2, 2, 1, 1, 1, 3, 1];
 
 const step = fc.oneof(
   ...steps.map((arbitrary, index) => ({ arbitrary, weight: WEIGHTS[index] ?? 1 })),
@@ -68,7 +74,7 @@ const step = fc.oneof(
 describe('GroupedLog against a set', () => {
   // Windows of 4 and 8: what is offered twice, or never, when the window is full and rows come back below its end (Q1, Q2).
   test.each([{ windowMax: 256 }, { windowMax: 8 }, { windowMax: 4 }])(
-    'L1 to L11, K1, K2: after every step the disk, the offers, the numbers and the answers are those of the model ($windowMax)',
+    'L1 to L11, L13, J1, J2: after every step the disk, the offers, the numbers, the payloads and the answers are those of the model ($windowMax)',
     async (limits) => {
       const sequences = fc.array(step, { maxLength: 60, size: 'max' });
       const property = fc.asyncProperty(sequences, async (sequence) => {

@@ -1,4 +1,4 @@
-/** K1, K2: what is replayed or dropped, between the commit that does it and a crash, a failure or somebody else. */
+/** J1, J2: what is replayed or dropped, between the commit that does it and a crash, a failure or somebody else. */
 import { beforeEach, describe, expect, test } from '@jest/globals';
 
 import type { Position } from '../../core/ports/event-log.ts';
@@ -48,7 +48,7 @@ describe.each(ACTS)('$name', ({ act, after, fill, discarded }) => {
     return fate;
   }
 
-  test('K1: is answered when it is durable, in one commit of its own that does not wait', async () => {
+  test('J1: is answered when it is durable, in one commit of its own that does not wait', async () => {
     const fate = await begin();
     expect(stage.store.pending).toBeDefined();
     expect(fate.state).toBe('pending');
@@ -73,7 +73,7 @@ describe.each(ACTS)('$name', ({ act, after, fill, discarded }) => {
     );
   });
 
-  test('K1: a crash before the commit leaves all parked, one after it none', async () => {
+  test('J1: a crash before the commit leaves all parked, one after it none', async () => {
     await begin();
     const before = reopen(stage);
     expect(before.log.lag('a')).toEqual({ ready: 0, delayed: 0, parked: 2 });
@@ -85,7 +85,7 @@ describe.each(ACTS)('$name', ({ act, after, fill, discarded }) => {
     expect((await crashed.pull('a', 10)).map(idOf)).toHaveLength(after.ready);
   });
 
-  test('K1: a commit that fails leaves all parked, and it can be asked for again', async () => {
+  test('J1: a commit that fails leaves all parked, and it can be asked for again', async () => {
     const fate = await begin();
     stage.store.fail();
     await stage.calm();
@@ -101,7 +101,7 @@ describe.each(ACTS)('$name', ({ act, after, fill, discarded }) => {
     expect(faultsOf(stage.store)).toEqual([]);
   });
 
-  test('K2: what is on its way is not listed, nor given to anybody else', async () => {
+  test('J2: what is on its way is not listed, nor given to anybody else', async () => {
     await begin();
     expect(stage.log.parked('a', { limit: 10 })).toEqual([]);
     for (const other of ACTS) expect(await other.act()).toBe(0);
@@ -110,7 +110,7 @@ describe.each(ACTS)('$name', ({ act, after, fill, discarded }) => {
     expect(faultsOf(stage.store)).toEqual([]);
   });
 
-  test('K2: and ends with its egress, if that is dropped meanwhile', async () => {
+  test('J2: and ends with its egress, if that is dropped meanwhile', async () => {
     const fate = await begin();
     const dropped = fateOf(stage.log.drop('a'));
     await stage.flushAll();
@@ -120,7 +120,7 @@ describe.each(ACTS)('$name', ({ act, after, fill, discarded }) => {
   });
 });
 
-test('K1: an entry that cannot be read is not dropped, and neither are those beside it', async () => {
+test('J1: an entry that cannot be read is not dropped, and neither are those beside it', async () => {
   const [, two = 0] = positions;
   const key = Buffer.alloc(8);
   key.writeBigUInt64BE(BigInt(two));

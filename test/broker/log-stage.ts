@@ -8,6 +8,7 @@ import { GroupedLog } from '../../broker/log/grouped-log.ts';
 import type { LogLimits } from '../../broker/log/accounts.ts';
 import type { AttributeValue, CloudEvent } from '../../core/event.ts';
 import { attributeText } from '../../core/event.ts';
+import type { PayloadHolders } from '../../core/ports/claims.ts';
 import type { Delivery, Failure, Match, Output, Work } from '../../core/ports/event-log.ts';
 import type { Happening } from '../../core/ports/observer.ts';
 import { FakeClock } from '../fakes/clock.ts';
@@ -50,8 +51,13 @@ export interface Stage {
   pullOne(egressId: string): Promise<Delivery>;
 }
 
+export interface StageOptions {
+  readonly limits?: Partial<LogLimits>;
+  readonly payloads?: PayloadHolders;
+}
+
 export function openStage(
-  options: { store?: GatedStore; clock?: FakeClock; limits?: Partial<LogLimits> } = {},
+  options: StageOptions & { store?: GatedStore; clock?: FakeClock } = {},
 ): Stage {
   const { store = new GatedStore(), clock = new FakeClock() } = options;
   const happenings: Happening[] = [];
@@ -61,12 +67,13 @@ export function openStage(
     match: matchTo,
     observer: { observe: (happening) => void happenings.push(happening) },
     limits: { ...WIDE, ...options.limits },
+    ...(options.payloads && { payloads: options.payloads }),
   });
   return { log, store, clock, happenings, ...stageHands({ log, store, clock }) };
 }
 
 /** The disk as a crash leaves it, under a new log: what waited to be durable is lost. */
-export function reopen(stage: Stage, options: { limits?: Partial<LogLimits> } = {}): Stage {
+export function reopen(stage: Stage, options: StageOptions = {}): Stage {
   return openStage({
     ...options,
     store: new GatedStore(stage.store.tables),

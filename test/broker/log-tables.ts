@@ -1,12 +1,14 @@
 /**
- * What a log's tables say, for tests: as plain values, and as the rules that hold after every commit (L9, A1):
- * each reference is owned by a row, each row has its record, each number in an account can be counted.
+ * What a log's tables say, for tests: as plain values, and as the rules that hold after every commit (L9, L13, A1):
+ * each reference is owned by a row, each row has its record, each number in an account can be counted, and so can the
+ * records that name a payload.
  */
 import { decodeEvent, decodeJson, decodeParked, decodeWork } from '../../broker/log/record.ts';
 import { parseTimerKey, rowKeyPosition } from '../../broker/log/keys.ts';
 import { TABLES } from '../../broker/log/store.ts';
 import type { LogStore, StoredRow, Table } from '../../broker/log/store.ts';
-import { eventSizeBytes } from '../../core/event.ts';
+import { claimOf, eventSizeBytes, payloadId } from '../../core/event.ts';
+import type { Claim } from '../../core/ports/claims.ts';
 import { labelOf, token } from './log-model.ts';
 import type { Token } from './log-model.ts';
 
@@ -63,7 +65,29 @@ export function labelsOf(store: LogStore): string[] {
 
 /** Every rule that the tables break, in words; none when all is well. */
 export function faultsOf(store: LogStore): string[] {
-  return [...faultsOfReferences(store), ...faultsOfTimers(store), ...faultsOfAccounts(store)];
+  return [
+    ...faultsOfReferences(store),
+    ...faultsOfTimers(store),
+    ...faultsOfAccounts(store),
+    ...faultsOfClaims(store),
+  ];
+}
+
+function faultsOfClaims(store: LogStore): string[] {
+  const named = new Map<string, number>();
+  for (const { value } of rowsOf(store, 'event')) {
+    const ref = claimOf(decodeEvent(value).event);
+    if (ref) named.set(payloadId(ref), (named.get(payloadId(ref)) ?? 0) + 1);
+  }
+  const said = new Map(
+    rowsOf(store, 'claim').map(({ key, value }) => {
+      const { ref, records } = decodeJson<Claim>(value);
+      return [key.toString('latin1'), payloadId(ref) === key.toString('latin1') ? records : 0];
+    }),
+  );
+  return [...new Set([...named.keys(), ...said.keys()])]
+    .filter((id) => named.get(id) !== said.get(id))
+    .map((id) => `${named.get(id) ?? 0} records name ${id}, its row says ${said.get(id) ?? 0}`);
 }
 
 function faultsOfReferences(store: LogStore): string[] {

@@ -1,15 +1,19 @@
 /**
  * Plays steps on a `GroupedLog` and on the model at once, and compares after each: what the disk holds, what is offered,
- * the numbers, and which promises are answered. Throws at the first difference.
+ * the numbers, which promises are answered, and that the payload of all that is owed is there. Throws at the first
+ * difference.
  */
 import { strict as assert } from 'node:assert';
 
 import { LEASE_MS } from '../../core/ports/event-log.ts';
+import { payloadId } from '../../core/event.ts';
+import type { CloudEvent } from '../../core/event.ts';
 import type { Delivery } from '../../core/ports/event-log.ts';
 import { compareAnswers, compareLag, compareParked } from './log-compare.ts';
 import type { Promised } from './log-compare.ts';
 import { labelOf, Model } from './log-model.ts';
 import type { Token } from './log-model.ts';
+import { ModelPayloads } from './log-payloads.ts';
 import { fateOf, openStage, reopen } from './log-stage.ts';
 import type { Fate, Stage } from './log-stage.ts';
 import { Events, idOfEvent, leaveBehind, tokensFor } from './log-steps.ts';
@@ -44,12 +48,15 @@ export class World {
   #isFailing = false;
   #knownCommit: unknown;
   readonly #events = new Events();
+  readonly #payloads = new ModelPayloads();
+  #redactions: Fate[] = [];
   /** Pulls that wait: what they have come to, and how to end them. */
   #waiting: Waiting[] = [];
 
   constructor({ windowMax }: { windowMax: number }) {
     this.#limits = { windowMax };
-    this.#stage = openStage({ limits: this.#limits });
+    const limits = this.#limits;
+    this.#stage = this.#payloads.open((payloads) => openStage({ limits, payloads }));
   }
 
   async play(step: Step): Promise<void> {
@@ -70,6 +77,8 @@ export class World {
     await this.#recover();
     assert.deepEqual(fillOf(this.#stage.store), {}, 'an empty log has empty tables');
     for (const { fate } of this.#drops) assert.notEqual(fate.state, 'pending', 'a drop ends');
+    assert.deepEqual([...this.#payloads.objects.keys()], [], 'an empty log needs no payloads');
+    this.#payloads.checkCounted();
   }
 
   async #do(step: Step): Promise<void> {
@@ -112,6 +121,9 @@ export class World {
       case 'discard':
         this.#act(step);
         return;
+      case 'redact':
+        this.#redact(step.which);
+        return;
       case 'crash':
         await this.#startNext();
         return;
@@ -124,11 +136,14 @@ export class World {
 
   // --- the steps ------------------------------------------------------------------------------------------------------
 
-  #append({ to, isHeld }: StepOf<'append'>): void {
-    const events = to.map((ids) => this.#events.next(ids, isHeld));
+  #append({ to, isHeld, isClaimed }: StepOf<'append'>): void {
+    const events = to.map((ids) => {
+      const data = isClaimed ? this.#events.newRef() : undefined;
+      return this.#events.next(ids, { isHeld, data });
+    });
     const isRefused = this.#isFailing;
     const tokens = isRefused ? [] : events.flatMap(tokensFor);
-    const fate = fateOf(this.#stage.log.append('orders', events));
+    const fate = this.#holding(events, () => this.#stage.log.append('orders', events));
     this.#model.add(tokens);
     this.#promised.push({
       what: `append of ${tokens.map(labelOf).join(', ')}`,
@@ -213,7 +228,8 @@ export class World {
     const context = { delivery: held.delivery, events: this.#events, to, laterMs };
     const made = leave.map((one) => leaveBehind(one, context));
     const outputs = made.map(({ output }) => output);
-    const fate = fateOf(held.delivery.settle(outputs));
+    const events = outputs.map(({ event }) => event);
+    const fate = this.#holding(events, () => held.delivery.settle(outputs));
     const isCounted = this.#model.live.has(held.token);
     const isRefused = isCounted && this.#isFailing && outputs.some(({ kind }) => kind === 'event');
     if (!isCounted || isRefused) {
@@ -223,6 +239,21 @@ export class World {
     const tokens = made.flatMap((one) => one.tokens);
     this.#model.settle(held.token, tokens);
     this.#promised.push({ what: `settle of ${labelOf(held.token)}`, fate, tokens });
+  }
+
+  /** Whoever made the events holds their payloads until the log has answered. */
+  #holding(events: readonly CloudEvent[], ask: () => Promise<unknown> | undefined): Fate {
+    const letGo = this.#payloads.put(events);
+    const asked = ask();
+    if (asked) asked.then(letGo, letGo);
+    else letGo();
+    return fateOf(asked);
+  }
+
+  #redact(which: number): void {
+    const { claims } = this.#stage.log;
+    const claim = pick(claims.claims({ limit: 100 }), which);
+    if (claim) this.#redactions.push(fateOf(claims.redact(payloadId(claim.ref))));
   }
 
   /** What is about to lapse is left alone: a lease ends up to a second late. */
@@ -278,7 +309,7 @@ export class World {
     await turn();
   }
 
-  /** K1: a replay is a settle of the parked entry that leaves Work. */
+  /** J1: a replay is a settle of the parked entry that leaves Work. */
   #act({ kind, egressId, count }: StepOf<'replay' | 'discard'>): void {
     const { log } = this.#stage;
     const entries = log.parked(egressId, { limit: count });
@@ -307,11 +338,14 @@ export class World {
   }
 
   async #startNext(): Promise<void> {
-    this.#stage = reopen(this.#stage, { limits: this.#limits });
+    const [stage, limits] = [this.#stage, this.#limits];
+    this.#stage = this.#payloads.open((payloads) => reopen(stage, { limits, payloads }));
+    await this.#payloads.recover();
     this.#model.crash();
     this.#held = [];
     this.#promised = [];
     this.#drops = [];
+    this.#redactions = [];
     this.#waiting = [];
     this.#isFailing = false;
     this.#knownCommit = undefined;
@@ -325,6 +359,7 @@ export class World {
     await turn();
     this.#collect();
     if (kind === 'pass') this.#compareDisk();
+    this.#comparePayloads();
     this.#comparePromises();
     this.#compareWaiting();
     for (const egressId of EGRESSES) compareLag(this.#stage, this.#model.of(egressId), egressId);
@@ -352,6 +387,15 @@ export class World {
     );
   }
 
+  #comparePayloads(): void {
+    for (const one of this.#model.live) {
+      for (const eventId of [one.eventId, one.originId ?? one.eventId]) {
+        const id = this.#events.payloadOf(eventId);
+        assert(!id || this.#payloads.objects.has(id), `the payload of ${labelOf(one)} is gone`);
+      }
+    }
+  }
+
   #comparePromises(): void {
     const { durable } = this.#model;
     compareAnswers(this.#promised, { durable, isFailing: this.#isFailing });
@@ -375,6 +419,8 @@ export class World {
     for (const { what, fate } of this.#promised) {
       assert.notEqual(fate.state, 'pending', `never answered: ${what}`);
     }
+    for (const fate of this.#redactions) assert.notEqual(fate.state, 'pending', 'a redaction');
+    this.#redactions = [];
   }
 
   // --- the end --------------------------------------------------------------------------------------------------------

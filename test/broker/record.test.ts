@@ -13,8 +13,8 @@ import {
   encodeWork,
 } from '../../broker/log/record.ts';
 import type { StoredEvent, StoredParked, StoredWork } from '../../broker/log/record.ts';
-import { eventSizeBytes } from '../../core/event.ts';
-import type { CloudEvent } from '../../core/event.ts';
+import { eventSizeBytes, inlineData } from '../../core/event.ts';
+import type { CloudEvent, PayloadRef } from '../../core/event.ts';
 import type { Failure } from '../../core/ports/event-log.ts';
 
 const failure: fc.Arbitrary<Failure> = fc.record(
@@ -28,12 +28,25 @@ const failure: fc.Arbitrary<Failure> = fc.record(
 );
 
 const text = fc.string({ unit: 'binary', maxLength: 40 });
+const ref: fc.Arbitrary<PayloadRef> = fc.record(
+  {
+    v: fc.constant(1 as const),
+    store: text,
+    tenant: text,
+    key: text,
+    sizeBytes: fc.nat(),
+    sha256: text,
+    isJson: fc.boolean(),
+    createdMs: fc.integer({ min: 0, max: 9e15 }),
+  },
+  { requiredKeys: ['v', 'store', 'tenant', 'key', 'sizeBytes', 'sha256', 'createdMs'] },
+);
 const event: fc.Arbitrary<CloudEvent> = fc.record({
   attributes: fc
     .array(fc.tuple(text, fc.oneof(text, fc.integer(), fc.boolean())))
     .map((entries) => new Map(entries)),
   headers: fc.array(fc.tuple(text, text)).map((entries) => new Map(entries)),
-  data: fc.option(fc.uint8Array({ maxLength: 2_000 }), { nil: undefined }),
+  data: fc.option(fc.oneof(fc.uint8Array({ maxLength: 2_000 }), ref), { nil: undefined }),
 });
 
 describe('stored rows come back as they were', () => {
@@ -70,7 +83,9 @@ describe('stored rows come back as they were', () => {
       acceptedAtMs: 0,
       event: { attributes: new Map(), headers: new Map(), data },
     };
-    expect(Buffer.from(decodeEvent(encodeEvent(one)).event.data ?? []).toString()).toBe('request');
+    expect(Buffer.from(inlineData(decodeEvent(encodeEvent(one)).event) ?? []).toString()).toBe(
+      'request',
+    );
   });
 
   test('Work', () => {
@@ -123,11 +138,14 @@ describe('rows that this program cannot read', () => {
         },
       }),
       decode: decodeEvent as (row: Buffer) => unknown,
+      // 2 is that of a claimed event.
+      nextVersion: 3,
     },
     {
       name: 'Work',
       row: encodeWork({ work: { phase: 'deliver', attempt: 1, firstAtMs: 2 }, dueAtMs: 3 }),
       decode: decodeWork,
+      nextVersion: 2,
     },
     {
       name: 'a parked entry',
@@ -137,14 +155,27 @@ describe('rows that this program cannot read', () => {
         failure: { code: 'KNEAR_REJECTED', status: 500, dest: 'x' },
       }),
       decode: decodeParked,
+      nextVersion: 2,
     },
-    { name: 'an account', row: encodeJson({ id: 'a' }), decode: decodeJson },
+    { name: 'an account', row: encodeJson({ id: 'a' }), decode: decodeJson, nextVersion: 2 },
   ];
 
-  test.each(rows)('$name of another version ends in KNEAR_LOG_FORMAT', ({ row, decode }) => {
-    const other = Buffer.from(row);
-    other[0] = 2;
-    expect(codeOfThrown(() => decode(other))).toBe('KNEAR_LOG_FORMAT');
+  test.each(rows)(
+    '$name of another version ends in KNEAR_LOG_FORMAT',
+    ({ row, decode, nextVersion }) => {
+      const other = Buffer.from(row);
+      other[0] = nextVersion;
+      expect(codeOfThrown(() => decode(other))).toBe('KNEAR_LOG_FORMAT');
+    },
+  );
+
+  test('the record of a claimed event has a version of its own, which older programs refuse', () => {
+    const [data] = fc.sample(ref, { numRuns: 1, seed: 1 });
+    const bare = { attributes: new Map(), headers: new Map() };
+    const versionOf = (event: CloudEvent) => encodeEvent({ ingress: 1, acceptedAtMs: 2, event })[0];
+    expect(versionOf({ ...bare, data })).toBe(2);
+    expect(versionOf({ ...bare, data: Buffer.from('data') })).toBe(1);
+    expect(versionOf({ ...bare, data: undefined })).toBe(1);
   });
 
   test.each(rows)('$name without a byte is damaged', ({ decode }) => {

@@ -18,6 +18,7 @@ import {
   yamlOf,
   type Manifest,
 } from '../../e2e/manifests.ts';
+import { CLAIMS } from '../../fakes/claims.ts';
 import { accepted, rejected, replied, unreachable } from '../../fakes/scripted-deliverer.ts';
 
 const SUBSCRIBER = 'http://subscriber.example/in';
@@ -160,7 +161,13 @@ class Played extends Stage {
 async function stageOf(manifests: readonly Manifest[]): Promise<Played> {
   const snapshot = await snapshotOf(yamlOf(...manifests));
   expect(snapshot.problems).toEqual([]);
-  const defaults = { eventMaxBytes: 1_000_000, attributesMaxBytes: 16_000, timeoutMs: 10 * MINUTE };
+  const defaults = {
+    eventMaxBytes: 1_000_000,
+    attributesMaxBytes: 16_000,
+    timeoutMs: 10 * MINUTE,
+    idleMs: MINUTE,
+    claims: CLAIMS,
+  };
   return new Played(reconcile(snapshot, { revision: 1, defaults }).topology);
 }
 

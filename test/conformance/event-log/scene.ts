@@ -1,6 +1,7 @@
 /** What the suite's tests share: one open log at a time, events that say whom they are for, and short ways to look. */
 import { afterEach, beforeEach } from '@jest/globals';
 
+import { claimOf, inlineData } from '../../../core/event.ts';
 import type { CloudEvent } from '../../../core/event.ts';
 import type {
   Delivery,
@@ -158,11 +159,11 @@ export const reply = (event: CloudEvent, ingressId = 'replies'): Output => ({
 
 /** Data of equal bytes are equal, whatever kind of Uint8Array they came as. */
 export function plain(event: CloudEvent | undefined): unknown {
-  return (
-    event && {
-      attributes: Object.fromEntries(event.attributes),
-      headers: Object.fromEntries(event.headers),
-      data: event.data && Buffer.from(event.data).toString('base64'),
-    }
-  );
+  if (event === undefined) return undefined;
+  const data = inlineData(event);
+  return {
+    attributes: Object.fromEntries(event.attributes),
+    headers: Object.fromEntries(event.headers),
+    data: claimOf(event) ?? (data && Buffer.from(data).toString('base64')),
+  };
 }
