@@ -5,8 +5,12 @@
  *    counts. What may have arrived is never sent to somebody else as well.
  */
 import type { Deliverer, DeliveryRequest, Outcome } from '../core/ports/deliverer.ts';
+import type { Span } from '../core/ports/tracer.ts';
+import type { Verdict } from '../core/rules/retry.ts';
 import type { Target, Topology } from '../core/topology.ts';
+import type { EndingScope } from './ending.ts';
 import { route } from './route.ts';
+import type { Stage } from './stage.ts';
 
 /** Two endpoints that are gone at once are bad luck, three are a Service in trouble. */
 const ENDPOINTS_MAX = 3;
@@ -38,4 +42,39 @@ export async function attempt(
 
 function isUnreached(outcome: Outcome): boolean {
   return outcome.kind === 'unreachable' && outcome.code === 'KNEAR_UNREACHABLE';
+}
+
+export interface Attempted {
+  readonly outcome: Outcome;
+  readonly verdict: Verdict;
+  readonly startedMs: number;
+  readonly dest: string;
+}
+
+/** Tells what came of it. What says nothing about the subscriber is no attempt. */
+export function observeAttempt(
+  { context: { observer, clock }, egress }: EndingScope,
+  stage: Stage,
+  { outcome, verdict, startedMs, dest, span }: Attempted & { readonly span: Span | undefined },
+): void {
+  const event = stage.origin ?? stage.event;
+  const status = 'status' in outcome ? outcome.status : 0;
+  const code = 'failure' in verdict ? verdict.failure.code : undefined;
+  span?.end(status, code);
+  if (verdict.kind === 'wait') {
+    observer.observe({ kind: 'stalled', egress, event, code: verdict.failure.code });
+    return;
+  }
+  observer.observe({
+    kind: 'attempted',
+    egress,
+    event,
+    phase: stage.phase,
+    attempt: stage.attempt + 1,
+    dest,
+    status,
+    ...(code && { code }),
+    ...(verdict.kind === 'reply' && { reply: verdict.event }),
+    durationMs: clock.monotonicMs() - startedMs,
+  });
 }

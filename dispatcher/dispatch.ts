@@ -17,17 +17,18 @@
  * - D1 A delivery ends by one settle or one release, and what it came to is observed after the log took it.
  * - D2 No attempt without a slot; nobody waits for a slot while holding one.
  * - D3 Egress, filter, subscriber and retry are looked up at each attempt: a resource that is gone ends the run.
- * - D4 A failure is a verdict only while the lease is ours (`Hold`, D8); a success in hand is settled in any case.
+ * - D4 A failure is a verdict only while the lease is ours (`Hold`, D8) and nobody else has ended the delivery; a success in
+ *   hand is settled in any case.
  * - D5 A wait in memory holds an open delivery, so there is a bound a egress on them: past it, a wait becomes Work.
  * - D6 Past LEASES_WITHOUT_OUTCOME_MAX leases without an outcome, the next one is a failed attempt by itself.
  */
 import { admit, asReply } from '../core/rules/admit.ts';
-import { deadLetterEvent } from '../core/rules/dead-letter.ts';
-import { judge } from '../core/rules/retry.ts';
+import { judge, withCode } from '../core/rules/retry.ts';
 import type { Verdict } from '../core/rules/retry.ts';
 import { ERRORS } from '../core/errors.ts';
 import type { ErrorCode } from '../core/errors.ts';
-import type { CloudEvent } from '../core/event.ts';
+import { claimOf, type CloudEvent, type PayloadRef } from '../core/event.ts';
+import type { Payloads } from '../core/ports/payloads.ts';
 import type { Deliverer, Outcome } from '../core/ports/deliverer.ts';
 import { LEASES_WITHOUT_OUTCOME_MAX } from '../core/ports/event-log.ts';
 import type { Failure } from '../core/ports/event-log.ts';
@@ -35,11 +36,11 @@ import type { Observer } from '../core/ports/observer.ts';
 import type { Clock } from '../core/ports/time.ts';
 import type { Span, Tracer } from '../core/ports/tracer.ts';
 import type { Egress, Target, Topology } from '../core/topology.ts';
-import { attempt } from './attempt.ts';
-import { end, observeEnd, trySettle } from './ending.ts';
+import { attempt, observeAttempt, type Attempted } from './attempt.ts';
+import { end, observeEnd, trySettle, type EndingScope } from './ending.ts';
 import type { Hold } from './hold.ts';
 import type { Slots } from './slots.ts';
-import { isReplyOfBroker, stageOf, targetOf } from './stage.ts';
+import { isReplyOfBroker, outgoing, stageOf, targetOf } from './stage.ts';
 import type { Stage } from './stage.ts';
 
 /** Longer waits go to the log: they would hold memory and a lease for nothing. */
@@ -47,9 +48,13 @@ const MEMORY_WAIT_MAX_MS = 1_000;
 /** A Broker's reply that is not taken is offered again for this long before the subscriber is asked again. */
 const REPLY_PATIENCE_MS = 1_000;
 const REPLY_RETRY_MS = 200;
+/** A payload store that is away is asked again after 0.2, 0.4 and 0.8 s, then every 10 s. */
+const PAYLOAD_RETRY_MS = 200;
+const PAYLOAD_RETRY_MAX_MS = 10_000;
 
 export interface DispatchContext {
   readonly deliverer: Deliverer;
+  readonly payloads: Pick<Payloads, 'release'>;
   readonly observer: Observer;
   readonly tracer?: Tracer;
   readonly clock: Clock;
@@ -85,10 +90,14 @@ export async function dispatch(hold: Hold, context: DispatchContext): Promise<vo
   const first = stageOf(delivery, context.clock.monotonicMs());
   const run = new Run(hold, context, { first, isOrdered: current.egress.order === 'key' });
   let stage: Stage | undefined = first;
-  if (delivery.lease > LEASES_WITHOUT_OUTCOME_MAX) stage = await run.leaseLost(current.egress);
-  while (stage) {
-    const next = run.step(stage);
-    stage = next instanceof Promise ? await next : next;
+  try {
+    if (delivery.lease > LEASES_WITHOUT_OUTCOME_MAX) stage = await run.leaseLost(current.egress);
+    while (stage) {
+      const next = run.step(stage);
+      stage = next instanceof Promise ? await next : next;
+    }
+  } finally {
+    run.releaseReplies();
   }
 }
 
@@ -100,6 +109,9 @@ class Run {
   /** Of the last attempt of this lease. */
   #turn: number | undefined;
   #span: Span | undefined;
+  #payloadWaits = 0;
+  /** Large data of replies: ours until the run is over. */
+  readonly #replies: PayloadRef[] = [];
 
   constructor(hold: Hold, context: DispatchContext, options: { first: Stage; isOrdered: boolean }) {
     this.#hold = hold;
@@ -118,6 +130,11 @@ class Run {
     return target.kind === 'ingress'
       ? this.#hand(egress, stage, target)
       : this.#send(egress, stage, target);
+  }
+
+  /** What the log has not taken over of large replies, nobody needs. */
+  releaseReplies(): void {
+    for (const ref of this.#replies) this.#context.payloads.release(ref);
   }
 
   /** D6: the failed attempt goes to the log at once, because the next one may end like those before it. */
@@ -162,8 +179,10 @@ class Run {
       const durationMs = clock.monotonicMs() - startedMs;
       slots.give(stage.phase === 'deliver' ? outcome : undefined, durationMs);
     }
+    const reply = outcome.kind === 'replied' && claimOf(outcome.event);
+    if (reply) this.#replies.push(reply);
     const verdict = this.#judge(egress, stage, outcome, target.url);
-    this.#observeAttempt(egress, stage, { outcome, verdict, startedMs, dest: target.url });
+    this.#tell(egress, stage, { outcome, verdict, startedMs, dest: target.url });
     return this.#follow(egress, stage, verdict);
   }
 
@@ -173,11 +192,13 @@ class Run {
     target: Exclude<Target, { kind: 'ingress' }>,
   ): Promise<Outcome> {
     const request = {
-      event: this.#outgoing(egress, stage),
+      event: outgoing(egress, stage, this.#context.forSubscriber),
       namespace: egress.namespace,
       wantsReply: stage.phase === 'deliver',
       format: egress.format,
       timeoutMs: egress.timeoutMs,
+      ...(egress.idleMs !== undefined && { idleMs: egress.idleMs }),
+      replies: { tenant: egress.namespace, claims: egress.claims },
       ...(this.#span && { traceparent: this.#span.traceparent }),
     };
     const { deliverer, topology } = this.#context;
@@ -202,7 +223,8 @@ class Run {
     this.#span = ingress && this.#context.tracer?.attempt(egress, stage, ingress);
     let code: ErrorCode = 'KNEAR_INGRESS_UNKNOWN';
     if (ingress) {
-      const admission = admit(ingress, this.#outgoing(egress, stage), clock.nowMs());
+      const sent = outgoing(egress, stage, this.#context.forSubscriber);
+      const admission = admit(ingress, sent, clock.nowMs());
       if (admission.kind === 'admitted') {
         const event = this.#span?.mark(admission.event) ?? admission.event;
         const output = { kind: 'event', ingressId: ingress.id, event } as const;
@@ -216,7 +238,7 @@ class Run {
     }
     const outcome: Outcome = { kind: 'rejected', status: ERRORS[code].status };
     const verdict = withCode(this.#judge(egress, stage, outcome, target.url), code);
-    this.#observeAttempt(egress, stage, { outcome, verdict, startedMs, dest: target.url });
+    this.#tell(egress, stage, { outcome, verdict, startedMs, dest: target.url });
     if (stage.phase === 'reply') {
       const durationMs = clock.monotonicMs() - startedMs;
       const refused = { kind: 'refused', code, status: ERRORS[code].status, durationMs } as const;
@@ -252,16 +274,25 @@ class Run {
     return this.#follow(egress, asked, withCode(verdict, failure.code));
   }
 
+  #tell(egress: Egress, stage: Stage, what: Attempted): void {
+    observeAttempt(this.#scope(egress), stage, { ...what, span: this.#span });
+  }
+
   // --- verdicts -------------------------------------------------------------------------------------------------------
 
   #judge(egress: Egress, stage: Stage, outcome: Outcome, dest: string): Verdict {
-    return judge(outcome, {
+    const verdict = judge(outcome, {
       policy: egress.retry,
       attempt: stage.attempt,
       dest,
       replies: egress.kind === 'trigger' ? 'strict' : egress.reply ? 'lenient' : 'ignored',
       backoffMaxMs: this.#context.backoffMaxMs,
     });
+    // K37 is about data of the event itself, which it still has when that of its reply is lost.
+    const isReplyLost = stage.phase === 'reply' && outcome.kind === 'payload';
+    return isReplyLost && verdict.kind === 'exhausted'
+      ? withCode(verdict, 'KNEAR_REPLY_INVALID')
+      : verdict;
   }
 
   #follow(egress: Egress, stage: Stage, verdict: Verdict): Next {
@@ -271,11 +302,13 @@ class Run {
       case 'reply':
         return this.#replied(egress, stage, verdict.event);
       case 'again':
+      case 'wait':
       case 'exhausted':
         // D4
-        if (!this.#hold.isCurrent) return undefined;
+        if (!this.#hold.isCurrent || !this.#hold.delivery.isOpen) return undefined;
+        if (verdict.kind === 'wait') return this.#waitForPayload(egress, stage);
         return verdict.kind === 'again'
-          ? this.#again(egress, stage, verdict)
+          ? this.#wait(egress, this.#failedStage(stage, verdict.failure), verdict.delayMs)
           : this.#exhausted(egress, stage, verdict.failure);
     }
   }
@@ -295,20 +328,25 @@ class Run {
     };
   }
 
-  #again(
-    egress: Egress,
-    stage: Stage,
-    { delayMs, failure }: { delayMs: number; failure: Failure },
-  ): Next {
-    const next = this.#failedStage(stage, failure);
+  /** K33: the store's trouble is not the subscriber's. */
+  #waitForPayload(egress: Egress, stage: Stage): Next {
+    const doubledMs = PAYLOAD_RETRY_MS * 2 ** this.#payloadWaits;
+    this.#payloadWaits += 1;
+    // How often it has waited is forgotten in the log: there, it waits as long as it ever does.
+    const delayMs = doubledMs > MEMORY_WAIT_MAX_MS ? PAYLOAD_RETRY_MAX_MS : doubledMs;
+    // The stage as it is would go back as it came, and be offered again at once.
+    return this.#wait(egress, { ...stage }, delayMs);
+  }
+
+  #wait(egress: Egress, next: Stage, delayMs: number): Next {
     // An ordered event keeps its place: its successors wait behind it.
     const isHere =
       egress.order === 'key' || (delayMs <= MEMORY_WAIT_MAX_MS && this.#context.mayWaitInMemory());
     this.#context.observer.observe({
       kind: 'waiting',
       egress,
-      event: stage.origin ?? stage.event,
-      phase: stage.phase,
+      event: next.origin ?? next.event,
+      phase: next.phase,
       attempt: next.attempt,
       delayMs,
       where: isHere ? 'memory' : 'log',
@@ -352,7 +390,7 @@ class Run {
   }
 
   #withoutSink(egress: Egress, event: CloudEvent, failure: Failure): Next {
-    const scope = { hold: this.#hold, context: this.#context, egress };
+    const scope = this.#scope(egress);
     if (egress.exhausted === 'drop') return end(scope, 'dropped', { failure });
     const atMs = this.#context.clock.nowMs();
     return end(scope, 'parked', { failure, outputs: [{ kind: 'parked', event, failure, atMs }] });
@@ -367,15 +405,19 @@ class Run {
   }
 
   #settleAndEnd(egress: Egress, stage: Stage): Next {
-    const scope = { hold: this.#hold, context: this.#context, egress };
+    const scope = this.#scope(egress);
     return stage.phase === 'dead-letter'
       ? end(scope, 'dead-lettered', stage.lastFailure && { failure: stage.lastFailure })
       : end(scope, 'delivered');
   }
 
+  #scope(egress: Egress): EndingScope {
+    return { hold: this.#hold, context: this.#context, egress };
+  }
+
   #ended(egress: Egress, stage: Stage): undefined {
     this.#span?.end(0);
-    const scope = { hold: this.#hold, context: this.#context, egress };
+    const scope = this.#scope(egress);
     if (stage.phase === 'dead-letter') observeEnd(scope, 'dead-lettered', stage.lastFailure);
     else observeEnd(scope, 'delivered');
   }
@@ -397,20 +439,6 @@ class Run {
     ]);
   }
 
-  /**
-   * The event as it leaves us in this phase. A Trigger takes the hop count off, but not on the way to an ingress of ours: a
-   * Broker that answers itself through a Channel, or is its own dead letter sink, would do so for ever.
-   */
-  #outgoing(egress: Egress, stage: Stage): CloudEvent {
-    if (stage.phase === 'reply') return stage.event;
-    const isLeaving =
-      egress.kind === 'trigger' && targetOf(egress, stage.phase)?.kind !== 'ingress';
-    const event = isLeaving ? this.#context.forSubscriber(stage.event) : stage.event;
-    return stage.phase === 'dead-letter' && stage.lastFailure
-      ? deadLetterEvent(event, stage.lastFailure)
-      : event;
-  }
-
   /** A retry goes to the endpoint after the one before; the first attempt takes its turn among all events. */
   #nextTurn({ attempt }: Stage): number {
     if (this.#turn !== undefined) this.#turn += 1;
@@ -418,31 +446,4 @@ class Run {
     else this.#turn = this.#hold.delivery.position + attempt;
     return this.#turn;
   }
-
-  #observeAttempt(
-    egress: Egress,
-    stage: Stage,
-    what: { outcome: Outcome; verdict: Verdict; startedMs: number; dest: string },
-  ): void {
-    const { outcome, verdict, startedMs, dest } = what;
-    const status = 'status' in outcome ? outcome.status : 0;
-    const code = 'failure' in verdict ? verdict.failure.code : undefined;
-    this.#span?.end(status, code);
-    this.#context.observer.observe({
-      kind: 'attempted',
-      egress,
-      event: stage.origin ?? stage.event,
-      phase: stage.phase,
-      attempt: stage.attempt + 1,
-      dest,
-      status,
-      ...(code && { code }),
-      ...(verdict.kind === 'reply' && { reply: verdict.event }),
-      durationMs: this.#context.clock.monotonicMs() - startedMs,
-    });
-  }
-}
-
-function withCode(verdict: Verdict, code: ErrorCode): Verdict {
-  return 'failure' in verdict ? { ...verdict, failure: { ...verdict.failure, code } } : verdict;
 }

@@ -8,12 +8,13 @@
  *   loop itself goes on.
  */
 import { codeOf } from '../core/errors.ts';
-import { attributeText } from '../core/event.ts';
+import { attributeText, claimOf } from '../core/event.ts';
 import type { CloudEvent } from '../core/event.ts';
 import type { Deliverer } from '../core/ports/deliverer.ts';
 import { EXTEND_MS } from '../core/ports/event-log.ts';
 import type { Delivery, EventLog } from '../core/ports/event-log.ts';
 import type { Observer } from '../core/ports/observer.ts';
+import type { Payloads } from '../core/ports/payloads.ts';
 import type { Clock, Timer } from '../core/ports/time.ts';
 import type { Tracer } from '../core/ports/tracer.ts';
 import { compileFilter } from '../core/rules/filter.ts';
@@ -40,6 +41,7 @@ export interface LoopContext {
   readonly budget: Budget;
   readonly slotsMax: number;
   readonly backoffMaxMs: number;
+  readonly payloads: Pick<Payloads, 'release'>;
   /** `forSubscriber`, the same result each time, so that an event is encoded once for all who get it. */
   forSubscriber(event: CloudEvent): CloudEvent;
   topology(): Topology;
@@ -171,7 +173,7 @@ export class EgressLoop {
   }
 
   #start(delivery: Delivery): void {
-    const bytes = delivery.sizeBytes;
+    const bytes = heldBytes(delivery);
     // Several loops may have seen the same free place.
     if (this.#stop.signal.aborted || !this.#context.budget.take(bytes)) {
       delivery.release();
@@ -236,4 +238,11 @@ export class EgressLoop {
       this.#context.clock.after(PULL_RETRY_MS, resolve);
     });
   }
+}
+
+/** What is read of claimed data and not yet taken by the subscriber: two pieces of 128 KiB. */
+const CLAIMED_BYTES = 256 * 1024;
+
+function heldBytes({ event, sizeBytes }: Delivery): number {
+  return claimOf(event) ? sizeBytes + CLAIMED_BYTES : sizeBytes;
 }

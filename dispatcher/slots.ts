@@ -133,6 +133,7 @@ function isOverload(outcome: Outcome): boolean {
     case 'accepted':
     case 'replied':
     case 'malformed':
+    case 'payload':
       return false;
   }
 }

@@ -1,5 +1,6 @@
 /** Where a delivery stands between two attempts. */
 import type { CloudEvent } from '../core/event.ts';
+import { deadLetterEvent } from '../core/rules/dead-letter.ts';
 import type { Delivery, Phase, Work } from '../core/ports/event-log.ts';
 import type { Egress, Target } from '../core/topology.ts';
 
@@ -37,6 +38,23 @@ export function targetOf(egress: Egress, phase: Phase): Target | undefined {
     case 'dead-letter':
       return egress.deadLetter;
   }
+}
+
+/**
+ * The event as it leaves us in this phase. A Trigger takes the hop count off, but not on the way to an ingress of ours: a
+ * Broker that answers itself through a Channel, or is its own dead letter sink, would do so for ever.
+ */
+export function outgoing(
+  egress: Egress,
+  stage: Stage,
+  forSubscriber: (event: CloudEvent) => CloudEvent,
+): CloudEvent {
+  if (stage.phase === 'reply') return stage.event;
+  const isLeaving = egress.kind === 'trigger' && targetOf(egress, stage.phase)?.kind !== 'ingress';
+  const event = isLeaving ? forSubscriber(stage.event) : stage.event;
+  return stage.phase === 'dead-letter' && stage.lastFailure
+    ? deadLetterEvent(event, stage.lastFailure)
+    : event;
 }
 
 export function isReplyOfBroker(egress: Egress, stage: Stage): boolean {

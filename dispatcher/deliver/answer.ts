@@ -6,38 +6,16 @@
  * fine. Without `Prefer: reply` nobody wants to know what a 2xx says.
  * Source: Knative Eventing data-plane specification, "Derived (Reply) Events".
  */
-import {
-  contentModeOf,
-  parseBinaryHead,
-  parseStructured,
-  type ContentMode,
-  type IncomingHeaders,
-} from '../../core/codec.ts';
-import { codeOf, KnearError } from '../../core/errors.ts';
-import type { CloudEvent } from '../../core/event.ts';
+import { contentModeOf, type IncomingHeaders } from '../../core/codec.ts';
 import type { Outcome } from '../../core/ports/deliverer.ts';
 import { FAILURE_DATA_MAX } from '../../core/ports/event-log.ts';
 import type { Clock } from '../../core/ports/time.ts';
+import { announcedBytes, bodyField, startOf } from './answer-body.ts';
+import type { Answer, AnswerHead } from './answer-body.ts';
+import { Reply, type ReplyOptions } from './reply.ts';
 
-/** Reads one body, from the first piece to `finish` or `breakOff`. */
-export interface Answer {
-  /** Takes the next piece. An outcome means: enough, do not read on. */
-  read(chunk: Uint8Array): Outcome | undefined;
-  /** The body is complete. */
-  finish(): Outcome;
-  /** The body will never be complete: what is certain all the same, if anything is. */
-  breakOff(): Outcome | undefined;
-}
-
-export interface AnswerHead {
-  /** 200 or more. */
-  readonly status: number;
-  readonly headers: IncomingHeaders;
-}
-
-export interface AnswerOptions {
+export interface AnswerOptions extends ReplyOptions {
   readonly wantsReply: boolean;
-  readonly replyMaxBytes: number;
   readonly clock: Clock;
 }
 
@@ -54,68 +32,7 @@ export function openAnswer(head: AnswerHead, options: AnswerOptions): Answer {
   }
   if (!options.wantsReply) return new Remark(headers, () => ({ kind: 'accepted', status }));
   const mode = contentModeOf(headers);
-  return mode === 'none' ? new Foreign(head) : new Reply(head, mode, options.replyMaxBytes);
-}
-
-/** A 2xx whose head announces an event. All of it is kept, up to the limit. */
-class Reply implements Answer {
-  readonly #head: AnswerHead;
-  readonly #mode: Exclude<ContentMode, 'none'>;
-  readonly #maxBytes: number;
-  readonly #chunks: Uint8Array[] = [];
-  #sizeBytes = 0;
-
-  constructor(head: AnswerHead, mode: Exclude<ContentMode, 'none'>, maxBytes: number) {
-    this.#head = head;
-    this.#mode = mode;
-    this.#maxBytes = maxBytes;
-  }
-
-  read(chunk: Uint8Array): Outcome | undefined {
-    this.#sizeBytes += chunk.byteLength;
-    this.#chunks.push(chunk);
-    const announced = announcedBytes(this.#head.headers);
-    if (Math.max(this.#sizeBytes, announced) <= this.#maxBytes) return undefined;
-    return this.#malformed('KNEAR_REPLY_TOO_LARGE', `over ${String(this.#maxBytes)} bytes`);
-  }
-
-  finish(): Outcome {
-    const { status } = this.#head;
-    // Some frameworks set the type of a structured event on every answer. In binary mode the head is the event.
-    if (this.#sizeBytes === 0 && this.#mode !== 'binary') return { kind: 'accepted', status };
-    try {
-      return { kind: 'replied', status, event: this.#event() };
-    } catch (error) {
-      // Anything but the codec's verdict is a bug of ours.
-      if (codeOf(error) === undefined || !(error instanceof Error)) throw error;
-      return this.#malformed('KNEAR_REPLY_INVALID', error.message);
-    }
-  }
-
-  breakOff(): undefined {
-    return undefined;
-  }
-
-  /** @throws what the codec throws */
-  #event(): CloudEvent {
-    const { headers } = this.#head;
-    const body = joined(this.#chunks, this.#sizeBytes);
-    switch (this.#mode) {
-      case 'binary': {
-        const data = body.byteLength === 0 ? undefined : body;
-        return { ...parseBinaryHead(headers), data };
-      }
-      case 'structured':
-        return parseStructured(body, headers);
-      case 'batch':
-        throw new KnearError('KNEAR_BATCH_UNSUPPORTED', 'a batch: reply with a single event');
-    }
-  }
-
-  #malformed(code: 'KNEAR_REPLY_TOO_LARGE' | 'KNEAR_REPLY_INVALID', detail: string): Outcome {
-    const body = bodyField(startOf(this.#chunks));
-    return { kind: 'malformed', status: this.#head.status, code, detail, ...body };
-  }
+  return mode === 'none' ? new Foreign(head) : new Reply(head, mode, options);
 }
 
 /**
@@ -185,36 +102,6 @@ class Foreign implements Answer {
   breakOff(): Outcome | undefined {
     return this.#body.isEmpty ? undefined : this.#body.finish();
   }
-}
-
-/** The first bytes that a failure may keep. */
-function startOf(chunks: readonly Uint8Array[]): Uint8Array {
-  return joined(chunks, FAILURE_DATA_MAX);
-}
-
-/**
- * The first `maxBytes` of the pieces in memory of their own: a piece is a window of all that one read of the socket
- * brought, and Buffer.concat would take one of a shared slab. A few kept bytes would hold up to 64 KiB of either.
- */
-function joined(chunks: readonly Uint8Array[], maxBytes: number): Uint8Array {
-  const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
-  const bytes = new Uint8Array(Math.min(sizeBytes, maxBytes));
-  let offset = 0;
-  for (const chunk of chunks) {
-    const part = chunk.subarray(0, bytes.byteLength - offset);
-    bytes.set(part, offset);
-    offset += part.byteLength;
-  }
-  return bytes;
-}
-
-function bodyField(body: Uint8Array): { readonly body?: Uint8Array } {
-  return body.byteLength === 0 ? {} : { body };
-}
-
-/** What content-length says; 0 where it says nothing. undici has checked its form. */
-function announcedBytes(headers: IncomingHeaders): number {
-  return Number(headers['content-length'] ?? 0);
 }
 
 /**

@@ -15,6 +15,10 @@
  *   closed by the server while the request was on its way (RFC 9112, section 9.3.1). The request is sent once more on a
  *   new connection, and the first try does not count. If the server had begun to work on it after all, the event
  *   arrives twice, which at-least-once allows.
+ * - K34 A subscriber may answer before it has all of a large body: 2xx is accepted, whatever else is not. The connection
+ *   and what is open for the body end with it.
+ * - K35 The time limit of a resource bounds the attempt. Where there is none, large data may take as long as its bytes
+ *   move, and the default counts from the last of them.
  *
  * The handler API of undici instead of `request`: 14 us of CPU a request instead of 16 (1 KB, 16 at a time, with a
  * server that does nothing), and it says what `request` hides, whether a byte has been sent. All of this takes 15 us
@@ -22,19 +26,30 @@
  *
  * Sources: CloudEvents HTTP Protocol Binding 1.0.2; Knative Eventing data-plane specification.
  */
+import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { binaryHeaders, structuredBody, structuredHeaders } from '../../core/codec.ts';
 import { KnearError } from '../../core/errors.ts';
-import type { CloudEvent } from '../../core/event.ts';
+import { claimOf, inlineData, type CloudEvent } from '../../core/event.ts';
 import type { Deliverer, DeliveryRequest, Outcome } from '../../core/ports/deliverer.ts';
 import type { Clock, Timer } from '../../core/ports/time.ts';
-import { openAnswer, type Answer } from './answer.ts';
+import type { Payloads } from '../../core/ports/payloads.ts';
+import type { Answer } from './answer-body.ts';
+import { openAnswer } from './answer.ts';
+import { payloadOutcome } from './reply.ts';
+import {
+  binaryBody,
+  jsonBody,
+  openBody,
+  type BodyListener,
+  type ClaimedBody,
+  type OpenBody,
+} from './payload-body.ts';
 import { Connections, type Borrower, type Connection, type Place } from './connections.ts';
 
 export interface HttpDelivererOptions {
   readonly clock: Clock;
-  /** Largest body of a reply, bytes. */
-  readonly replyMaxBytes: number;
+  readonly payloads: Payloads;
   /** 256: as many as one endpoint ever gets slots. */
   readonly connectionsPerOriginMax?: number;
   /**
@@ -48,13 +63,15 @@ export interface HttpDelivererOptions {
 
 export function openHttpDeliverer({
   clock,
-  replyMaxBytes,
+  payloads,
   connectionsPerOriginMax = 256,
   originsMax = 1_000,
   connectTimeoutMs = 3_000,
 }: HttpDelivererOptions): Deliverer {
   const connections = new Connections({ connectionsPerOriginMax, originsMax, connectTimeoutMs });
-  const encode = openEncoder();
+  const encode = openEncoder(payloads);
+  /** Deliveries whose data is being looked at: they have no connection yet. */
+  const looking = new Set<Promise<void>>();
   let closed: Promise<void> | undefined;
   return {
     deliver(request) {
@@ -66,14 +83,24 @@ export function openHttpDeliverer({
           resolve(notCallable(`cannot call ${request.url}`));
           return;
         }
-        const message = encode(request.event, request.format);
         const settle = { resolve, reject };
-        new Attempt({ clock, connections, replyMaxBytes, request, address, message, settle }).run();
+        const start = (message: Message) => {
+          request.signal?.throwIfAborted();
+          new Attempt({ clock, connections, payloads, request, address, message, settle }).run();
+        };
+        const message = encode(request.event, request.format);
+        if (!(message instanceof Promise)) return start(message);
+        const look = message
+          .then(start)
+          .catch((error: unknown) => settle.resolve(payloadOutcome(error)))
+          .catch(reject)
+          .finally(() => looking.delete(look));
+        looking.add(look);
       });
     },
     /** Waits for the attempts that run. */
     close() {
-      closed ??= connections.close();
+      closed ??= Promise.all(looking).then(() => connections.close());
       return closed;
     },
   };
@@ -82,12 +109,12 @@ export function openHttpDeliverer({
 interface AttemptOptions {
   readonly clock: Clock;
   readonly connections: Connections;
-  readonly replyMaxBytes: number;
+  readonly payloads: Payloads;
   readonly request: DeliveryRequest;
   readonly address: Address;
   readonly message: Message;
   readonly settle: {
-    readonly resolve: (outcome: Outcome) => void;
+    readonly resolve: (outcome: Outcome | Promise<Outcome>) => void;
     readonly reject: (reason: unknown) => void;
   };
 }
@@ -98,15 +125,21 @@ interface AttemptOptions {
  */
 const STALE_WINDOW_MS = 1_000;
 
-class Attempt implements Borrower, Dispatcher.DispatchHandler {
+class Attempt implements Borrower, BodyListener, Dispatcher.DispatchHandler {
   readonly #options: AttemptOptions;
   #timer: Timer | undefined;
   #connection: Connection | undefined;
+  #startedAtMs = 0;
   /** When the first byte went out, monotonic. */
   #sentAtMs: number | undefined;
   /** What the connection had received before. */
   #bytesReadBefore = 0;
   #answer: Answer | undefined;
+  #body: OpenBody | undefined;
+  /** When the body last moved; monotonic. */
+  #progressAtMs: number | undefined;
+  /** Nothing of the body is left to be sent. */
+  #isBodySent = true;
   #isOver = false;
 
   constructor(options: AttemptOptions) {
@@ -115,7 +148,8 @@ class Attempt implements Borrower, Dispatcher.DispatchHandler {
 
   run(): void {
     const { clock, connections, request, address } = this.#options;
-    this.#timer = clock.after(request.timeoutMs, this.#onTimer);
+    this.#startedAtMs = clock.monotonicMs();
+    this.#look(this.#limit().atMs - this.#startedAtMs);
     request.signal?.addEventListener('abort', this.#onAbort, { once: true });
     connections.lend(address, this);
   }
@@ -128,10 +162,39 @@ class Attempt implements Borrower, Dispatcher.DispatchHandler {
         method: 'POST',
         path: address.path,
         headers: headersOf(message, request),
-        body: message.body ?? null,
+        body: this.#openBody(message.body),
       },
       this,
     );
+  }
+
+  /** Anew for each try: a stream can be read once only. */
+  #openBody(body: Message['body']): Uint8Array | Readable | null {
+    if (body === undefined || ArrayBuffer.isView(body)) return body ?? null;
+    this.#body?.close();
+    this.#isBodySent = false;
+    this.#body = openBody(body, this.#options.payloads, this);
+    // undici takes any iterable, though its type does not say so.
+    return this.#body.content as Uint8Array | Readable;
+  }
+
+  onProgress(): void {
+    this.#progressAtMs = this.#options.clock.monotonicMs();
+  }
+
+  onSent(): void {
+    this.onProgress();
+    this.#isBodySent = true;
+  }
+
+  onFault(error: unknown): void {
+    if (this.#isOver) return;
+    try {
+      this.#fail(payloadOutcome(error));
+    } catch {
+      this.#options.settle.reject(error);
+      this.#breakOff();
+    }
   }
 
   onRequestStart(): void {
@@ -142,15 +205,32 @@ class Attempt implements Borrower, Dispatcher.DispatchHandler {
   onResponseStart(_: unknown, status: number, headers: Dispatcher.ResponseData['headers']): void {
     // Interim answers (102, 103) mean nothing here; a 100 that nobody asked for is an error to undici.
     if (this.#isOver || status < 200) return;
-    const { clock, replyMaxBytes, request } = this.#options;
-    const { wantsReply } = request;
-    this.#answer = openAnswer({ status, headers }, { wantsReply, replyMaxBytes, clock });
+    const { clock, payloads, request } = this.#options;
+    const { wantsReply, replies } = request;
+    this.#answer = openAnswer({ status, headers }, { wantsReply, replies, payloads, clock });
   }
 
-  onResponseData(_: unknown, chunk: Uint8Array): void {
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {
     if (this.#isOver) return;
     const outcome = this.#answer?.read(chunk);
-    if (outcome !== undefined) this.#cut(outcome);
+    if (outcome instanceof Promise) this.#waitFor(outcome, controller);
+    else if (outcome !== undefined) this.#cut(outcome);
+  }
+
+  /** A large reply comes no faster than it can be written. */
+  #waitFor(step: Promise<Outcome | undefined>, controller: Dispatcher.DispatchController): void {
+    controller.pause();
+    step.then(
+      (outcome) => {
+        if (this.#isOver) return;
+        if (outcome !== undefined) this.#cut(outcome);
+        controller.resume();
+      },
+      (error: unknown) => {
+        this.#options.settle.reject(error);
+        this.#breakOff();
+      },
+    );
   }
 
   onResponseEnd(): void {
@@ -158,12 +238,15 @@ class Attempt implements Borrower, Dispatcher.DispatchHandler {
     const { connections, settle } = this.#options;
     this.#end();
     try {
+      // A promise while a large reply becomes durable.
       settle.resolve(this.#answer.finish());
     } catch (error) {
       // Not the subscriber's doing: what it sent wrongly is an Outcome.
       settle.reject(error);
     }
-    connections.giveBack(this.#connection);
+    // K34
+    if (this.#isBodySent) connections.giveBack(this.#connection);
+    else connections.breakOff(this.#connection);
   }
 
   onResponseError(_: unknown, error: Error): void {
@@ -191,21 +274,37 @@ class Attempt implements Borrower, Dispatcher.DispatchHandler {
   }
 
   readonly #onTimer = (): void => {
-    const { clock, request } = this.#options;
-    const { timeoutMs } = request;
-    if (this.#sentAtMs === undefined) {
-      this.#fail(unreachable(`no connection within ${String(timeoutMs)} ms`));
-      return;
-    }
-    // The time to get a connection is not the subscriber's: the clock of the attempt starts with its first byte.
-    const leftMs = this.#sentAtMs + timeoutMs - clock.monotonicMs();
-    if (leftMs > 0) {
-      this.#timer = clock.after(leftMs, this.#onTimer);
-      return;
-    }
-    const detail = `no complete answer within ${String(timeoutMs)} ms`;
-    this.#fail({ kind: 'unreachable', code: 'KNEAR_TIMEOUT', detail });
+    const { clock } = this.#options;
+    const { atMs, outcome } = this.#limit();
+    const leftMs = atMs - clock.monotonicMs();
+    if (leftMs > 0) this.#look(leftMs);
+    else this.#fail(outcome);
   };
+
+  /** At least every `idleMs`, because the limit is nearer once the body goes out (K35). */
+  #look(leftMs: number): void {
+    const { clock, request } = this.#options;
+    this.#timer = clock.after(Math.min(leftMs, request.idleMs ?? leftMs), this.#onTimer);
+  }
+
+  /** Until when it may go on as it is now, and what it comes to then. */
+  #limit(): { readonly atMs: number; readonly outcome: Outcome } {
+    const { timeoutMs, idleMs } = this.#options.request;
+    const sentAtMs = this.#sentAtMs;
+    // The time to get a connection is not the subscriber's: the clock of the attempt starts with its first byte.
+    if (sentAtMs === undefined) {
+      const outcome = unreachable(`no connection within ${String(timeoutMs)} ms`);
+      return { atMs: this.#startedAtMs + timeoutMs, outcome };
+    }
+    const progressAtMs = Math.max(sentAtMs, this.#progressAtMs ?? 0);
+    if (idleMs !== undefined && !this.#isBodySent) {
+      const outcome = timedOut(`no byte of the body was taken for ${String(idleMs)} ms`);
+      return { atMs: progressAtMs + idleMs, outcome };
+    }
+    const fromMs = idleMs === undefined ? sentAtMs : progressAtMs;
+    const outcome = timedOut(`no complete answer within ${String(timeoutMs)} ms`);
+    return { atMs: fromMs + timeoutMs, outcome };
+  }
 
   readonly #onAbort = (): void => {
     this.#options.settle.reject(this.#options.request.signal?.reason);
@@ -225,6 +324,7 @@ class Attempt implements Borrower, Dispatcher.DispatchHandler {
   /** Over, in the middle of it. */
   #breakOff(): void {
     this.#end();
+    this.#answer?.breakOff();
     const { connections, address } = this.#options;
     if (this.#connection === undefined) connections.withdraw(address, this);
     else connections.breakOff(this.#connection);
@@ -233,6 +333,7 @@ class Attempt implements Borrower, Dispatcher.DispatchHandler {
   #end(): void {
     this.#isOver = true;
     this.#timer?.cancel();
+    this.#body?.close();
     this.#options.request.signal?.removeEventListener('abort', this.#onAbort);
   }
 }
@@ -252,11 +353,15 @@ function addressOf({ url: text, caCerts }: DeliveryRequest): Address | undefined
 interface Message {
   /** Names and values in turn. */
   readonly headers: readonly string[];
-  readonly body: Uint8Array | undefined;
+  readonly body: Uint8Array | ClaimedBody | undefined;
 }
 
 function headersOf(message: Message, request: DeliveryRequest): string[] {
   const headers = [...message.headers, 'kn-namespace', request.namespace];
+  const { body } = message;
+  if (body !== undefined && !ArrayBuffer.isView(body)) {
+    headers.push('content-length', String(body.sizeBytes));
+  }
   if (request.traceparent !== undefined) setTraceparent(headers, request.traceparent);
   if (request.wantsReply) headers.push('prefer', 'reply');
   if (request.host !== undefined) headers.push('host', request.host);
@@ -278,7 +383,9 @@ function setTraceparent(headers: string[], traceparent: string): void {
 const STRUCTURED_KEPT_MAX_BYTES = 16 * 1024;
 
 /** Encodes an event once for all its egresses: a Message lives as long as its event. */
-function openEncoder(): (event: CloudEvent, format: 'json' | 'binary') => Message {
+function openEncoder(
+  payloads: Payloads,
+): (event: CloudEvent, format: 'json' | 'binary') => Message | Promise<Message> {
   const messages = {
     json: new WeakMap<CloudEvent, Message>(),
     binary: new WeakMap<CloudEvent, Message>(),
@@ -286,14 +393,32 @@ function openEncoder(): (event: CloudEvent, format: 'json' | 'binary') => Messag
   return (event, format) => {
     const known = messages[format].get(event);
     if (known !== undefined) return known;
-    const message: Message =
-      format === 'json'
-        ? { headers: structuredHeaders(event), body: structuredBody(event) }
-        : { headers: binaryHeaders(event), body: event.data };
-    const isSmall = (message.body?.byteLength ?? 0) <= STRUCTURED_KEPT_MAX_BYTES;
-    if (isSmall || format === 'binary') messages[format].set(event, message);
-    return message;
+    const message = format === 'json' ? structuredMessage(event, payloads) : binaryMessage(event);
+    const keep = (ready: Message) => {
+      const { body } = ready;
+      const bytes = format === 'json' && ArrayBuffer.isView(body) ? body.byteLength : 0;
+      if (bytes <= STRUCTURED_KEPT_MAX_BYTES) messages[format].set(event, ready);
+      return ready;
+    };
+    return message instanceof Promise ? message.then(keep) : keep(message);
   };
+}
+
+function binaryMessage(event: CloudEvent): Message {
+  const ref = claimOf(event);
+  const body = ref ? binaryBody(ref) : inlineData(event);
+  return { headers: binaryHeaders(event), body };
+}
+
+function structuredMessage(event: CloudEvent, payloads: Payloads): Message | Promise<Message> {
+  const headers = structuredHeaders(event);
+  const ref = claimOf(event);
+  if (ref) return jsonBody(event, ref, payloads).then((body) => ({ headers, body }));
+  return { headers, body: structuredBody({ ...event, data: inlineData(event) }) };
+}
+
+function timedOut(detail: string): Outcome {
+  return { kind: 'unreachable', code: 'KNEAR_TIMEOUT', detail };
 }
 
 function unreachable(detail: string): Outcome {

@@ -1,8 +1,10 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type http from 'node:http';
 import { parseRetryAfter } from '../../dispatcher/deliver/answer.ts';
+import { inlineData } from '../../core/event.ts';
 import type { DeliveryRequest, Outcome } from '../../core/ports/deliverer.ts';
 import { FakeClock } from '../fakes/clock.ts';
+import { CLAIMS } from '../fakes/claims.ts';
 import {
   answer,
   closeAll,
@@ -17,6 +19,7 @@ import {
 afterEach(closeAll);
 
 const REPLY_MAX_BYTES = 64 * 1024;
+const REPLIES = { tenant: 'default', claims: { ...CLAIMS, replyMaxBytes: REPLY_MAX_BYTES } };
 
 async function outcomeOf(
   respond: Respond,
@@ -24,8 +27,8 @@ async function outcomeOf(
   clock?: FakeClock,
 ): Promise<Outcome> {
   const { url } = await subscriber(respond);
-  const options = { replyMaxBytes: REPLY_MAX_BYTES, ...(clock === undefined ? {} : { clock }) };
-  return openDeliverer(options).deliver(requestTo(url, more));
+  const options = clock === undefined ? {} : { clock };
+  return openDeliverer(options).deliver(requestTo(url, { replies: REPLIES, ...more }));
 }
 
 const CE: http.OutgoingHttpHeaders = {
@@ -52,7 +55,7 @@ describe('a 2xx', () => {
       datacontenttype: 'text/plain',
       colour: 'blue',
     });
-    expect(Buffer.from(outcome.event.data ?? []).toString()).toBe('fine');
+    expect(Buffer.from(inlineData(outcome.event) ?? []).toString()).toBe('fine');
   });
 
   test('with a structured event is a reply', async () => {
@@ -60,7 +63,7 @@ describe('a 2xx', () => {
     const outcome = await outcomeOf(answer(200, STRUCTURED, body));
     if (outcome.kind !== 'replied') throw new Error(outcome.kind);
     expect(outcome.event.attributes.get('id')).toBe('r-1');
-    expect(Buffer.from(outcome.event.data ?? []).toString()).toBe('{"fine":true}');
+    expect(Buffer.from(inlineData(outcome.event) ?? []).toString()).toBe('{"fine":true}');
   });
 
   test('with the headers of an event and an empty body is a reply without data', async () => {
@@ -91,7 +94,7 @@ describe('a 2xx', () => {
       next(0);
     });
     if (outcome.kind !== 'replied') throw new Error(outcome.kind);
-    expect(Buffer.from(outcome.event.data ?? []).toString()).toBe(pieces.join(''));
+    expect(Buffer.from(inlineData(outcome.event) ?? []).toString()).toBe(pieces.join(''));
   });
 
   const malformed = [
@@ -172,7 +175,7 @@ describe('a 2xx', () => {
       response.writeHead(200, headers).write(Buffer.alloc(1_000));
       if (!('content-length' in headers)) response.write(Buffer.alloc(REPLY_MAX_BYTES));
     });
-    const outcome = await openDeliverer({ replyMaxBytes: REPLY_MAX_BYTES }).deliver(requestTo(url));
+    const outcome = await openDeliverer().deliver(requestTo(url, { replies: REPLIES }));
     expect(outcome).toMatchObject({ kind: 'malformed', code: 'KNEAR_REPLY_TOO_LARGE' });
     expect(connections).toHaveLength(1);
     for (const { ended } of connections) expect(await ended).toBe('ECONNRESET');
@@ -195,7 +198,7 @@ describe('a 2xx', () => {
     });
     const outcome = await openDeliverer().deliver(requestTo(url));
     if (outcome.kind !== 'replied') throw new Error(outcome.kind);
-    expect(Buffer.from(outcome.event.data ?? []).toString()).toBe('ok');
+    expect(Buffer.from(inlineData(outcome.event) ?? []).toString()).toBe('ok');
   });
 });
 

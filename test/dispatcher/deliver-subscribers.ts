@@ -9,6 +9,7 @@ import type { CloudEvent } from '../../core/event.ts';
 import type { Deliverer, DeliveryRequest } from '../../core/ports/deliverer.ts';
 import { openHttpDeliverer, type HttpDelivererOptions } from '../../dispatcher/deliver/http.ts';
 import { systemClock } from '../../main/time.ts';
+import { CLAIMS, NO_PAYLOADS } from '../fakes/claims.ts';
 
 const cleanups: (() => Promise<void> | void)[] = [];
 
@@ -20,7 +21,7 @@ export async function closeAll(): Promise<void> {
 export function openDeliverer(options: Partial<HttpDelivererOptions> = {}): Deliverer {
   const deliverer = openHttpDeliverer({
     clock: systemClock,
-    replyMaxBytes: 64 * 1024,
+    payloads: NO_PAYLOADS,
     ...options,
   });
   cleanups.push(() => deliverer.close());
@@ -52,6 +53,7 @@ export function requestTo(url: string, more: Partial<DeliveryRequest> = {}): Del
     format: 'binary',
     // Far beyond what loopback needs, so that only tests about time ever come near it.
     timeoutMs: 10_000,
+    replies: { tenant: 'default', claims: CLAIMS },
     ...more,
   };
 }

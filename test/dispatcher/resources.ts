@@ -9,6 +9,7 @@ import type {
   Target,
   Topology,
 } from '../../core/topology.ts';
+import { CLAIMS } from '../fakes/claims.ts';
 
 export const SUBSCRIBER = 'http://subscriber/in';
 export const SINK = 'http://sink/dead';
@@ -58,6 +59,7 @@ function ingress(parts: Pick<Ingress, 'id' | 'kind'> & Partial<Ingress>): Ingres
     eventMaxBytes: 1_000_000,
     attributesMaxBytes: 16_000,
     isEarly: true,
+    claims: CLAIMS,
     ...parts,
   };
 }
@@ -82,6 +84,7 @@ function egress(parts: Pick<Egress, 'kind' | 'ingressId'> & Partial<Egress>): Eg
     subscriber: at(SUBSCRIBER),
     retry: NO_RETRY,
     timeoutMs: 30_000,
+    claims: CLAIMS,
     format: 'binary',
     order: 'none',
     isPaused: false,

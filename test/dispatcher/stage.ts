@@ -14,7 +14,7 @@ import { strict as assert } from 'node:assert';
 
 import type { LogLimits } from '../../broker/log/accounts.ts';
 import { GroupedLog } from '../../broker/log/grouped-log.ts';
-import type { CloudEvent } from '../../core/event.ts';
+import type { CloudEvent, PayloadRef } from '../../core/event.ts';
 import type { Delivery, EventLog } from '../../core/ports/event-log.ts';
 import type { Happening } from '../../core/ports/observer.ts';
 import { admit } from '../../core/rules/admit.ts';
@@ -55,6 +55,8 @@ export class Stage {
   readonly dispatcher: Dispatcher;
   /** All that was observed, the log's own happenings included. */
   readonly happenings: Happening[] = [];
+  /** Large data of replies that dispatch does not need any more. */
+  readonly released: PayloadRef[] = [];
   /** What reached `onBug`. */
   readonly bugs: unknown[] = [];
   /** Those of the log; changing them takes effect at once. */
@@ -84,6 +86,7 @@ export class Stage {
     this.dispatcher = new Dispatcher(this.#topology, {
       log: options.wrap?.(this.log) ?? this.log,
       deliverer,
+      payloads: { release: (ref) => void this.released.push(ref) },
       observer,
       clock,
       slotsMax: options.slotsMax ?? 256,
@@ -208,6 +211,8 @@ function lineOf(happening: Happening): string[] {
       return [`lease-lost ${happening.lease}`];
     case 'discarded':
       return [`discarded ${happening.end} ${happening.count}`];
+    case 'stalled':
+      return [`stalled ${happening.code}`];
     case 'rerouted':
       return ['rerouted'];
     case 'accepted':

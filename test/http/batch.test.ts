@@ -6,6 +6,7 @@ import { describe, expect, test } from '@jest/globals';
 import { GroupedLog } from '../../broker/log/grouped-log.ts';
 import { ERRORS, KnearError } from '../../core/errors.ts';
 import type { ErrorCode } from '../../core/errors.ts';
+import { inlineData } from '../../core/event.ts';
 import type { CloudEvent } from '../../core/event.ts';
 import type { Position } from '../../core/ports/event-log.ts';
 import type { Happening } from '../../core/ports/observer.ts';
@@ -93,9 +94,9 @@ describe('a batch is taken', () => {
     const body = `[ {${required},"data": {"a":1.0, "a":2e400} },
       {${required},"datacontenttype":"text/plain","data":"\\u00e9"}, {${required},"data_base64":"AP8="}]`;
     await send(opened.port, { headers: { ...BATCH, traceparent: '00-a', 'x-other': 'b' }, body });
-    const kept = opened.log.appends.map(({ event: { data, headers } }) => ({
-      data: Buffer.from(data ?? []).toString('latin1'),
-      headers: [...headers],
+    const kept = opened.log.appends.map(({ event }) => ({
+      data: Buffer.from(inlineData(event) ?? []).toString('latin1'),
+      headers: [...event.headers],
     }));
     const headers = [['traceparent', '00-a']];
     expect(kept).toEqual([

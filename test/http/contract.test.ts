@@ -6,6 +6,7 @@ import type { OutgoingHttpHeaders } from 'node:http';
 import { describe, expect, test } from '@jest/globals';
 import { ERRORS } from '../../core/errors.ts';
 import type { ErrorCode } from '../../core/errors.ts';
+import { inlineData } from '../../core/event.ts';
 import { send } from './clients.ts';
 import type { Received, Sent } from './clients.ts';
 import type { TestDoor } from './open-door.ts';
@@ -502,7 +503,7 @@ function checkKept({ keptIn, kept = {}, data }: Row, { log }: TestDoor): void {
         : event.attributes.get(name);
       expect(`${name}: ${found ?? ''}`).toBe(`${name}: ${value}`);
     }
-    if (data !== undefined) expect(Buffer.from(event.data ?? []).toString()).toBe(data);
+    if (data !== undefined) expect(Buffer.from(inlineData(event) ?? []).toString()).toBe(data);
   }
 }
 

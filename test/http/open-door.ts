@@ -5,7 +5,9 @@ import type { IngressLimits, IngressOptions, OpenIngress } from '../../broker/in
 import { INGRESS_LIMITS, openIngress } from '../../broker/ingress.ts';
 import type { Happening } from '../../core/ports/observer.ts';
 import type { Ingress, Topology } from '../../core/topology.ts';
+import { CLAIMS } from '../fakes/claims.ts';
 import { FakeClock } from '../fakes/clock.ts';
+import { openTestPayloads } from '../fakes/payloads.ts';
 import { RecordingLog } from '../fakes/recording-log.ts';
 
 export interface TestDoor {
@@ -56,6 +58,7 @@ export async function openDoor(changes: DoorChanges = {}): Promise<TestDoor> {
     port: 0,
     topology: () => topology,
     log,
+    payloads: changes.payloads ?? (await openTestPayloads({ clock })).payloads,
     observer: { observe: (happening) => void happenings.push(happening) },
     clock,
     logger: pino({ level: 'debug' }, { write: (line) => void logged.push(JSON.parse(line)) }),
@@ -108,6 +111,7 @@ export function ingress(changes: Partial<Ingress> & { readonly name: string }): 
     eventMaxBytes: 4 * 1024 * 1024,
     attributesMaxBytes: 16 * 1024,
     isEarly: true,
+    claims: CLAIMS,
     ...changes,
   };
 }
