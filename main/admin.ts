@@ -44,6 +44,8 @@ export interface AdminRoute {
 export interface Health {
   /** Why events should go elsewhere at the moment; none: ready. */
   readonly reasons: readonly HealthReason[];
+  /** What somebody should look at although events are taken. */
+  readonly warnings?: readonly HealthReason[];
 }
 
 export interface HealthReason {
@@ -87,10 +89,10 @@ function ownRoutes({ metrics, health, resources, problems }: AdminOptions): Admi
       method: 'GET',
       path: '/readyz',
       answer: (_request, reply) => {
-        const { reasons } = health();
+        const { reasons, warnings = [] } = health();
         const isReady = reasons.length === 0;
         void reply.code(isReady ? 200 : 503);
-        return { status: isReady ? 'ready' : 'not ready', reasons };
+        return { status: isReady ? 'ready' : 'not ready', reasons, warnings };
       },
     },
     {

@@ -19,6 +19,7 @@ import { addDoctor } from './commands/doctor.ts';
 import { addExplain } from './commands/explain.ts';
 import { addGet } from './commands/get.ts';
 import { addParked } from './commands/parked.ts';
+import { addPayload } from './commands/payload.ts';
 import { addSend } from './commands/send.ts';
 import { addServe } from './commands/serve.ts';
 import { addTail } from './commands/tail.ts';
@@ -52,6 +53,7 @@ export async function main(): Promise<void> {
     env: process.env,
     cwd: process.cwd(),
     print: (text) => process.stdout.write(text),
+    printBytes,
     complain: (text) => process.stderr.write(text),
     openLogger,
     // Loaded when needed: `knear --help` need not wait for it.
@@ -62,6 +64,15 @@ export async function main(): Promise<void> {
     printsUnread: () => new Promise((resolve) => process.stdout.once('error', () => resolve())),
   });
   exit(code);
+}
+
+function printBytes(bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(bytes, (error) => {
+      if (error) reject(error);
+      else resolve();
+    });
+  });
 }
 
 /** Where the program has signals from, and how it ends. */
@@ -122,6 +133,7 @@ function commandLine(terminal: Terminal, end: (code: number) => void): Command {
     addGet,
     addExplain,
     addParked,
+    addPayload,
     addSend,
     addTail,
     addDoctor,

@@ -5,6 +5,7 @@
  *   /orders, /audit          print what they get and answer 202: "taken, nothing to add"
  *   /reserve, /charge, /ship answer 200 with a new event, which the Broker or Channel passes on
  */
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -73,6 +74,11 @@ async function handle(request: IncomingMessage, response: ServerResponse, print:
     response.end(`There are POST ${names}.\n`);
     return;
   }
+  if (Number(request.headers['content-length']) > LARGE_BYTES) {
+    await takeLarge(request, print);
+    response.writeHead(202).end();
+    return;
+  }
   const body = await text(request);
   const event = HTTP.toEvent<Order>({ headers: request.headers, body });
   if (Array.isArray(event)) throw new TypeError('one event at a time, please');
@@ -85,13 +91,36 @@ async function handle(request: IncomingMessage, response: ServerResponse, print:
   response.writeHead(200, { ...message.headers }).end(message.body);
 }
 
+/** Larger data is looked at as it comes, as a subscriber should: nobody has to hold 50 MB to know what they are. */
+const LARGE_BYTES = 64 * 1024;
+
+/** `14:03:07  audit   order.photo    photo-1  50,000,000 bytes, sha256 0f1e2d…` */
+async function takeLarge(request: IncomingMessage, print: Print): Promise<void> {
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  for await (const chunk of request) {
+    // Without an encoding, streams of node:http give bytes.
+    const bytes = chunk as Buffer;
+    hash.update(bytes);
+    sizeBytes += bytes.byteLength;
+  }
+  const { url = '', headers } = request;
+  const data = `${sizeBytes.toLocaleString('en')} bytes, sha256 ${hash.digest('hex')}`;
+  const [type, id] = [headers['ce-type'], headers['ce-id']].map(String);
+  print(lineOf(url.slice(1), [type, id, data]));
+}
+
+function lineOf(name: string, [type = '', id = '', data = '']: readonly (string | undefined)[]) {
+  const time = new Date().toTimeString().slice(0, 8);
+  return [time, name.padEnd(6), type.padEnd(13), id, data].join('  ');
+}
+
 /** `14:03:07  orders  order.created  order-1  {"order":"A-1"}` */
 function show(event: Event, name: string, print: Print): undefined {
-  const time = new Date().toTimeString().slice(0, 8);
   // The SDK gives an empty text where there was no body.
   const data: unknown = event.data ?? '';
   const shown = data === '' ? 'no data' : shorten(JSON.stringify(data));
-  print([time, name.padEnd(6), event.type.padEnd(13), event.id, shown].join('  '));
+  print(lineOf(name, [event.type, event.id, shown]));
 }
 
 function shorten(line: string): string {

@@ -11,10 +11,13 @@ import { statfs } from 'node:fs/promises';
 import type { Logger } from 'pino';
 
 import { INGRESS_LIMITS, openIngress } from '../broker/ingress.ts';
+import type { OpenIngress } from '../broker/ingress.ts';
 import { GroupedLog } from '../broker/log/grouped-log.ts';
 import { LmdbStore } from '../broker/log/lmdb.ts';
 import type { ResourceStatus } from '../controller/reconcile.ts';
 import { openYamlFolder } from '../controller/source/yaml.ts';
+import type { Payloads } from '../core/ports/payloads.ts';
+import type { PayloadKeeper } from '../broker/payload/payloads.ts';
 import type { EventLog, Match } from '../core/ports/event-log.ts';
 import type { Observer } from '../core/ports/observer.ts';
 import type { Snapshot } from '../core/ports/resource-source.ts';
@@ -30,6 +33,8 @@ import { closeAll } from './lifecycle.ts';
 import { logObserver } from './observe/log-observer.ts';
 import { composeObservers, openMetrics } from './observe/metrics.ts';
 import { openParked } from './inside/parked.ts';
+import { payloadRoutes } from './inside/payload-routes.ts';
+import { openPayloads } from './payloads.ts';
 import { Plan } from './plan.ts';
 import { reserveBytesOf } from './reserve.ts';
 import type { Settings } from './settings.ts';
@@ -85,6 +90,7 @@ async function open(
     lag: (egressId) => log.lag(egressId),
     state: () => log.state,
     usage: () => log.usage,
+    payloads: () => payloads,
     door: () => door,
     open: () => ({ count: dispatcher.open, bytes: dispatcher.openBytes }),
     slots: () => [...dispatcher.loops()].map(({ id, slots }) => ({ egressId: id, slots })),
@@ -95,39 +101,35 @@ async function open(
   const explain = openExplain({ eventsMax: settings.explainEvents, topology, clock });
   const observers = [metrics.observer, logObserver(logger), tails.observer, explain.observer];
   const observer = composeObservers(...observers);
-  const log = await openLog(settings, observer, explain.match(plan.match));
-  opened.push(() => log.close());
-
-  const delivering = { plan, log, observer, ...tracer, logger, opened };
-  const dispatcher = openDispatcher(settings, delivering);
-
-  const door = await openIngress({
-    host: settings.host,
-    port: settings.port,
-    topology: () => plan.topology,
-    log,
+  const { log, payloads } = await openLog(settings, {
     observer,
-    ...tracer,
-    clock,
+    match: explain.match(plan.match),
     logger,
-    limits: INGRESS_LIMITS,
-    mayRead: () => dispatcher.mayRead(),
+    opened,
   });
-  opened.push(() => door.close());
+
+  const parts = { plan, log, payloads, observer, ...tracer, logger, opened };
+  const dispatcher = openDispatcher(settings, parts);
+  const door = await openDoor(settings, dispatcher, parts);
   plan.servedAt(door.url);
   dispatcher.apply(plan.topology);
 
-  const parked = openParked({ log, topology, clock, logger });
+  const parked = openParked({ log, payloads, topology, clock, logger });
   opened.push(() => within(CUT_MS, parked.close()));
 
   const admin = await openAdmin({
     host: settings.adminHost,
     port: settings.adminPort,
     metrics,
-    health: () => healthOf(log),
+    health: () => healthOf(log, payloads),
     resources: () => plan.statuses,
     problems: () => plan.problems,
-    routes: [tails.route, ...explain.routes, ...parked.routes],
+    routes: [
+      tails.route,
+      ...explain.routes,
+      ...parked.routes,
+      ...payloadRoutes({ claims: log.claims, payloads, clock, logger }),
+    ],
   });
   opened.push(() => admin.close());
 
@@ -158,25 +160,50 @@ async function openSnapshots(
   return source.watch({ signal: stopWatching.signal })[Symbol.asyncIterator]();
 }
 
-function openDispatcher(
+/** What door and dispatcher share. */
+interface Parts {
+  readonly plan: Plan;
+  readonly log: EventLog;
+  readonly payloads: Payloads;
+  readonly observer: Observer;
+  readonly tracer?: Tracer;
+  readonly logger: Logger;
+  readonly opened: (() => Promise<void>)[];
+}
+
+async function openDoor(
   settings: Settings,
-  parts: {
-    plan: Plan;
-    log: EventLog;
-    observer: Observer;
-    tracer?: Tracer;
-    logger: Logger;
-    opened: (() => Promise<void>)[];
-  },
-): Dispatcher {
-  const { plan, log, observer, tracer, logger, opened } = parts;
-  const deliverer = openHttpDeliverer({ clock, replyMaxBytes: settings.eventMaxBytes });
+  dispatcher: Dispatcher,
+  { plan, opened, ...parts }: Parts,
+): Promise<OpenIngress> {
+  const door = await openIngress({
+    ...parts,
+    host: settings.host,
+    port: settings.port,
+    topology: () => plan.topology,
+    clock,
+    limits: {
+      ...INGRESS_LIMITS,
+      idleMs: settings.claimCheckUploadIdleMs,
+      rateMin: settings.claimCheckUploadRateMinBytes,
+      uploadMaxMs: settings.claimCheckUploadMaxMs,
+    },
+    mayRead: () => dispatcher.mayRead(),
+  });
+  opened.push(() => door.close());
+  return door;
+}
+
+function openDispatcher(settings: Settings, parts: Parts): Dispatcher {
+  const { plan, log, payloads, observer, tracer, logger, opened } = parts;
+  const deliverer = openHttpDeliverer({ clock, payloads });
   // Attempts had the drain to end; whatever still runs then is offered again after the restart.
   opened.push(() => within(CUT_MS, deliverer.close()));
   const busy = watchBusy(clock);
   const dispatcher = new Dispatcher(plan.topology, {
     log,
     deliverer,
+    payloads,
     observer,
     ...(tracer && { tracer }),
     clock,
@@ -211,14 +238,32 @@ async function openTraces(
   return tracing;
 }
 
-async function openLog(settings: Settings, observer: Observer, match: Match): Promise<EventLog> {
+/** The log, and the payloads that its records name. The folder of both has one owner, which is the log. */
+async function openLog(
+  settings: Settings,
+  parts: {
+    observer: Observer;
+    match: Match;
+    logger: Logger;
+    opened: (() => Promise<void>)[];
+  },
+): Promise<{ log: GroupedLog; payloads: PayloadKeeper }> {
+  const { observer, match, logger, opened } = parts;
   const store = await LmdbStore.open({ folder: settings.data, clock });
   const disk = await statfs(settings.data);
-  return GroupedLog.open({
+  let payloads: PayloadKeeper;
+  try {
+    payloads = await openPayloads(settings, { clock, logger, ledger: () => log.claims });
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+  const log = GroupedLog.open({
     store,
     match,
     clock,
     observer,
+    payloads: payloads.holders,
     limits: {
       sizeMaxBytes: settings.logSizeMaxBytes,
       quotaBytes: settings.logSizeMaxBytes * QUOTA_SHARE,
@@ -229,6 +274,13 @@ async function openLog(settings: Settings, observer: Observer, match: Match): Pr
       parkedAgeMs: settings.parkedAgeMs,
     },
   });
+  // The log first: what its last write frees is removed then.
+  opened.push(async () => {
+    await log.close();
+    await payloads.close();
+  });
+  await payloads.start(store.id);
+  return { log, payloads };
 }
 
 /** Waits for the work, but no longer than this. */
@@ -264,9 +316,11 @@ async function followChanges(
   }
 }
 
-function healthOf(log: EventLog): Health {
+/** Large events wait for their store; small ones flow, so it is no reason to send events elsewhere. */
+function healthOf(log: EventLog, { trouble }: PayloadKeeper): Health {
   const { state } = log;
   return {
     reasons: state.kind === 'accepting' ? [] : [{ code: state.code, detail: state.detail }],
+    warnings: trouble ? [{ code: trouble.code, detail: trouble.message }] : [],
   };
 }

@@ -38,16 +38,37 @@ export async function askAdmin(
     if (!response.ok) throw await problemOf(response);
     return await response.json();
   } catch (cause) {
-    if (codeOf(cause) !== undefined) throw cause;
-    const why = cause instanceof Error && cause.cause !== undefined ? cause.cause : cause;
-    throw new KnearError(
-      'KNEAR_ADMIN_UNREACHABLE',
-      `no knear answers at ${adminUrl} (${messageOf(why)}): start knear serve, or say where it is with --admin-url`,
-      { cause },
-    );
+    throw asAdminError(adminUrl, cause);
   } finally {
     timer.cancel();
   }
+}
+
+/**
+ * The bytes that it answers with, as they come. Its iteration fails when the connection breaks.
+ * @throws as `askAdmin`
+ */
+export async function readAdmin(
+  adminUrl: string,
+  path: string,
+): Promise<AsyncIterable<Uint8Array>> {
+  try {
+    const response = await fetch(new URL(path, adminUrl));
+    if (!response.ok || response.body === null) throw await problemOf(response);
+    return response.body;
+  } catch (cause) {
+    throw asAdminError(adminUrl, cause);
+  }
+}
+
+function asAdminError(adminUrl: string, cause: unknown): unknown {
+  if (codeOf(cause) !== undefined) return cause;
+  const why = cause instanceof Error && cause.cause !== undefined ? cause.cause : cause;
+  return new KnearError(
+    'KNEAR_ADMIN_UNREACHABLE',
+    `no knear answers at ${adminUrl} (${messageOf(why)}): start knear serve, or say where it is with --admin-url`,
+    { cause },
+  );
 }
 
 /** What a knear says is wrong, or that it is none that answers. */

@@ -4,16 +4,18 @@
  *
  * Lines have at most WIDTH characters, times count from when the event was accepted.
  */
+import { sizeText, spanText } from './amounts.ts';
 import { askAdmin } from './ask-admin.ts';
 import type {
   ExplainedAttempt,
   ExplainedEgress,
   ExplainedEvent,
   ExplainedEvents,
+  ExplainedPayload,
   ExplainedVisit,
   ResourceName,
   VisitSource,
-} from '../inside/explain.ts';
+} from '../inside/explained.ts';
 
 export interface ExplainEventOptions {
   readonly id: string;
@@ -81,15 +83,24 @@ function visitLines(visit: ExplainedVisit): string[] {
   ];
 }
 
-function arrivalLines({ afterMs, answeredAfterMs, from }: ExplainedVisit): string[] {
+function arrivalLines({ afterMs, answeredAfterMs, from, payload }: ExplainedVisit): string[] {
   if (afterMs === undefined) return line(undefined, 'came in before what is remembered');
   const answered = (answeredAfterMs ?? 0) - afterMs;
   return [
     ...line(afterMs, arrivalText(from)),
+    ...payloadLines(payload),
     ...(answeredAfterMs === undefined
       ? []
       : line(answeredAfterMs, `its producer was answered 202, after ${spanText(answered)}`)),
   ];
+}
+
+function payloadLines(payload: ExplainedPayload | undefined): string[] {
+  if (!payload) return [];
+  const { id, sizeBytes } = payload;
+  const size = sizeText(sizeBytes);
+  const text = id === undefined ? `payload inline, ${size}` : `payload claimed, ${size}, ${id}`;
+  return line(undefined, text);
 }
 
 function arrivalText(from: VisitSource): string {
@@ -106,17 +117,36 @@ function arrivalText(from: VisitSource): string {
 }
 
 function egressLines(egress: ExplainedEgress): string[] {
-  const { attempts, skipped, subscriber, end } = egress;
-  const last = attempts.at(-1);
+  const { attempts, subscriber, end } = egress;
   const isHanded = end?.kind === 'delivered' && attempts.length === 0;
   return [
     `  ${resourceText(egress)}: ${headline(egress)}`,
-    ...attempts.slice(0, -1).flatMap(attemptLines),
-    ...(skipped > 0 ? line(undefined, `${skipped} more attempts, too many to remember`) : []),
-    ...(last ? attemptLines(last) : []),
+    ...triesLines(egress),
     ...(isHanded ? line(undefined, `handed to ${subscriber} without a request`) : []),
     ...endLines(egress),
   ];
+}
+
+/** Attempts, and the last stall in its place among them. */
+function triesLines({ attempts, skipped, stall }: ExplainedEgress): string[] {
+  const last = attempts.length - 1;
+  const tries = attempts.map((attempt, index) => {
+    const isAfterGap = skipped > 0 && index === last;
+    const gap = isAfterGap ? line(undefined, `${skipped} more attempts, too many to remember`) : [];
+    return [...gap, ...attemptLines(attempt)];
+  });
+  if (!stall) return tries.flat();
+  const isLast = stall.attempts === attempts.length + skipped;
+  const place = isLast ? attempts.length : Math.min(stall.attempts, last);
+  return tries.toSpliced(place, 0, stallLines(stall)).flat();
+}
+
+function stallLines({ code, count, afterMs }: NonNullable<ExplainedEgress['stall']>): string[] {
+  const times = count === 1 ? '' : `, ${count} times until now`;
+  return line(
+    afterMs,
+    `the payload could not be read or kept: ${code}, tried again, no attempt${times}`,
+  );
 }
 
 /** What matters first; attempts are those at the subscriber. */
@@ -155,6 +185,7 @@ function attemptLines(attempt: ExplainedAttempt): string[] {
   return [
     ...line(afterMs, `${what}: ${outcomeText(attempt)}, took ${spanText(durationMs)}`),
     ...(reply ? line(afterMs + durationMs, replyText(reply)) : []),
+    ...payloadLines(reply?.payload),
     ...(wait ? line(undefined, waitText(attempt, wait)) : []),
   ];
 }
@@ -211,21 +242,6 @@ const TIME_WIDTH = 11;
 function line(afterMs: number | undefined, text: string): string[] {
   const time = afterMs === undefined ? '' : `+${spanText(afterMs)}`;
   return wrapped(`  ${time.padStart(TIME_WIDTH)}  ${text}`, TIME_WIDTH + 6);
-}
-
-const SECOND_MS = 1_000;
-const MINUTE_MS = 60_000;
-const HOUR_MS = 3_600_000;
-
-/** As exact as it matters: `0.4 ms`, `230 ms`, `12.5 s`, `75 min`, `30 h`. A clock that was set back shows as 0. */
-function spanText(ms: number): string {
-  const positive = Math.max(0, ms);
-  if (positive > 0 && positive < 10) return `${(Math.round(positive * 10) / 10).toString()} ms`;
-  if (positive < 10 * SECOND_MS) return `${Math.round(positive)} ms`;
-  if (positive < 10 * MINUTE_MS) return `${(positive / SECOND_MS).toFixed(1)} s`;
-  return positive < 10 * HOUR_MS
-    ? `${Math.round(positive / MINUTE_MS)} min`
-    : `${Math.round(positive / HOUR_MS)} h`;
 }
 
 /**

@@ -4,6 +4,7 @@
  */
 import { codeOf, KnearError, messageOf } from '../../core/errors.ts';
 import type { Addressee } from './addressee.ts';
+import { sizeText } from './amounts.ts';
 import { plain } from './plain.ts';
 import type { TailEvent, TailLine } from '../inside/tail.ts';
 
@@ -105,7 +106,7 @@ export function textOf(line: Exclude<TailLine, { kind: 'opened' }>, hasColour: b
   }
   const { attributes, acceptedAt, isMatched } = line;
   const time = acceptedAt.slice(11);
-  const size = sizeText(line.dataBytes);
+  const size = dataSizeText(line);
   const note = isMatched ? '' : '(nobody wants it)';
   const words = [attributes['type'], attributes['source'], attributes['id']].map(lineOf);
   const taken = [time, size, note].reduce((sum, each) => sum + each.length + 2, 0);
@@ -124,12 +125,10 @@ function dataText({ data, isCut }: TailEvent): string {
   return cut(`  ${lineOf(data)}${isCut === true ? '…' : ''}`, COLUMNS_MAX);
 }
 
-function sizeText(bytes: number): string {
-  if (bytes === 0) return 'no data';
-  if (bytes < 10_000) return `${bytes} B`;
-  return bytes < 10_000_000
-    ? `${Math.round(bytes / 1_000)} kB`
-    : `${Math.round(bytes / 1_000_000)} MB`;
+function dataSizeText({ dataBytes, payload }: TailEvent): string {
+  if (dataBytes === 0) return 'no data';
+  const size = sizeText(dataBytes);
+  return payload === undefined ? size : `${size} claimed`;
 }
 
 /** On one line. */

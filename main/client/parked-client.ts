@@ -7,12 +7,14 @@
 import { suggestion } from '../../controller/suggest.ts';
 import { KnearError } from '../../core/errors.ts';
 import { plain } from './plain.ts';
+import { sizeText } from './amounts.ts';
 import { askAdmin } from './ask-admin.ts';
 import { columns } from './get.ts';
 import type {
   ParkedCount,
   ParkedDone,
   ParkedPage,
+  ParkedPayload,
   ParkedSummary,
   ParkedWhole,
   Refusal,
@@ -150,9 +152,15 @@ function wholeText({ position, atMs, failure, event }: ParkedWhole): string {
     ...Object.entries(event.headers).map(([name, value]) => [`header ${name}`, value] as const),
   ];
   const text = columns(lines.map(([name, value]) => [name, plain(value)]));
-  const { data, dataBase64 } = event;
+  const { data, dataBase64, payload } = event;
+  if (payload) return `${text}\n${payloadText(payload)}`;
   if (data !== undefined) return `${text}\n${data.split('\n').map(plain).join('\n')}\n`;
   return dataBase64 === undefined ? text : `${text}\nBase64: ${dataBase64}\n`;
+}
+
+function payloadText({ id, sizeBytes, sha256 }: ParkedPayload): string {
+  const facts = `Data: claimed, ${sizeText(sizeBytes)}, sha256 ${sha256}`;
+  return `${facts}\nTo get it: knear payload show ${id} --data FILE\n`;
 }
 
 function answerLine({ data, dataBase64 }: { data?: string; dataBase64?: string }) {

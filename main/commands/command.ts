@@ -11,6 +11,8 @@ export interface Terminal {
   readonly env: NodeJS.ProcessEnv;
   readonly cwd: string;
   print(text: string): void;
+  /** The same for bytes that may be many. Resolves when there is room for more; rejects when nobody reads them. */
+  printBytes(bytes: Uint8Array): Promise<void>;
   complain(text: string): void;
   openLogger(level: string): Logger;
   serve(settings: Settings, logger: Logger): Promise<Running>;

@@ -44,7 +44,7 @@ export async function checkDataFolder(settings: Settings, clock: Clock): Promise
 const CHOOSE = 'give a folder that this user may write to (--data)';
 
 /** The folder, or the nearest above it that is there. */
-async function existing(folder: string): Promise<string> {
+export async function existing(folder: string): Promise<string> {
   try {
     if ((await stat(folder)).isDirectory()) return folder;
   } catch (error) {
@@ -119,7 +119,7 @@ export function checkSpace(
   return { name, state: 'ok', detail };
 }
 
-function sizeText(bytes: number): string {
+export function sizeText(bytes: number): string {
   const gibibytes = bytes / 2 ** 30;
   return gibibytes >= 10 ? `${gibibytes.toFixed(0)} GiB` : `${gibibytes.toFixed(1)} GiB`;
 }

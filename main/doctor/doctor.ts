@@ -12,6 +12,7 @@ import { INGRESS_LIMITS } from '../../broker/ingress.ts';
 import { codeOf, messageOf } from '../../core/errors.ts';
 import type { Clock } from '../../core/ports/time.ts';
 import { checkDataFolder } from './doctor-disk.ts';
+import { checkPayloads } from './doctor-payloads.ts';
 import { checkPlaces } from './doctor-ports.ts';
 import { packageFolder, readSettings, type Settings, type SettingSources } from '../settings.ts';
 import { validate } from '../validate.ts';
@@ -48,9 +49,10 @@ export async function examine(options: DoctorOptions): Promise<readonly Check[]>
     checkResources(settings, { cwd: sources.cwd, clock }),
   );
   const disk = await guarded('data folder', () => checkDataFolder(settings, clock));
+  const payloads = await guarded('payloads', () => checkPayloads(settings));
   const places = await guarded('ports', () => checkPlaces(settings, clock));
   const limits = [checkOpenFiles(openFilesMax()), await clockChecked];
-  return [...own, ...resources, ...disk, ...places, ...limits];
+  return [...own, ...resources, ...disk, ...payloads, ...places, ...limits];
 }
 
 /** A line a check, and one that counts. */

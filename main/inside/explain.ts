@@ -7,17 +7,28 @@
  *
  * Why a filter did not want an event is worked out here and now, with the attributes and the Topology of that moment.
  */
-import { KnearError, type ErrorCode } from '../../core/errors.ts';
-import type { Attributes, AttributeValue } from '../../core/event.ts';
-import type { Failure, Match } from '../../core/ports/event-log.ts';
-import type { End, Observer } from '../../core/ports/observer.ts';
+import { KnearError } from '../../core/errors.ts';
+import type { Attributes } from '../../core/event.ts';
+import { claimOf, dataSizeBytes, payloadId } from '../../core/event.ts';
+import type { Match } from '../../core/ports/event-log.ts';
+import type { Observer } from '../../core/ports/observer.ts';
 import type { Clock } from '../../core/ports/time.ts';
 import { explainFilter } from '../../core/rules/explain-filter.ts';
 import type { Egress, Ingress, Target, Topology } from '../../core/topology.ts';
 import type { AdminRequest, AdminRoute } from '../admin.ts';
 import { flagOf } from '../settings-table.ts';
+import type {
+  ExplainedAttempt,
+  ExplainedEgress,
+  ExplainedEvent,
+  ExplainedEvents,
+  ExplainedPayload,
+  ExplainedVisit,
+  ResourceName,
+  VisitSource,
+} from './explained.ts';
 import { Stories } from './stories.ts';
-import type { Attempt, Ending, EventName, Passage, Story, Visit } from './stories.ts';
+import type { Attempt, DataTrace, Ending, Passage, Stall, Story, Visit } from './stories.ts';
 
 export interface ExplainOptions {
   /** How many events, of each kind that stories.ts tells apart; 0: nothing is remembered. */
@@ -32,86 +43,6 @@ export interface Explain {
   readonly routes: readonly AdminRoute[];
   /** The same Match, listened to. */
   match(match: Match): Match;
-}
-
-/** What `GET /events/:id` answers: one for each source. */
-export interface ExplainedEvents {
-  readonly events: readonly ExplainedEvent[];
-}
-
-export interface ExplainedEvent {
-  readonly id: string;
-  readonly source: string;
-  readonly attributes: Readonly<Record<string, AttributeValue>>;
-  /** ISO 8601. All that ends in AfterMs counts from here. */
-  readonly at: string;
-  /** How long ago that is. */
-  readonly ageMs: number;
-  /** `at` is when it was accepted, not only when it was first noticed. */
-  readonly isFromAcceptance: boolean;
-  readonly visits: readonly ExplainedVisit[];
-  /** Lines that there was no room for. */
-  readonly omitted: number;
-}
-
-/** The event at one Broker or Channel. */
-export interface ExplainedVisit {
-  readonly ingress: ResourceName | undefined;
-  /** Absent: it came before what is remembered. */
-  readonly afterMs?: number;
-  /** When the producer got its 202. */
-  readonly answeredAfterMs?: number;
-  readonly from: VisitSource;
-  readonly egresses: readonly ExplainedEgress[];
-  /** Those that did not want it and are not listed. */
-  readonly unwantedOmitted: number;
-  /** The resources of that moment are not known any more: those that did not want it are not listed. */
-  readonly isPartial: boolean;
-}
-
-export interface ResourceName {
-  readonly kind: string;
-  readonly namespace: string;
-  readonly name: string;
-}
-
-/** What brought it: its producer, the answer of a subscriber, or an egress that sends to a Broker or Channel of ours. */
-export type VisitSource =
-  | { readonly kind: 'producer' }
-  | { readonly kind: 'reply'; readonly egress: ResourceName; readonly event: EventName }
-  | { readonly kind: 'egress'; readonly egress: ResourceName }
-  | { readonly kind: 'unknown' };
-
-export interface ExplainedEgress extends ResourceName {
-  readonly isWanted: boolean;
-  /** The clause of the filter that failed. */
-  readonly why?: string;
-  readonly subscriber: string;
-  readonly attempts: readonly ExplainedAttempt[];
-  /** Attempts before the last one that there was no room for. */
-  readonly skipped: number;
-  readonly end?: {
-    readonly kind: End;
-    readonly afterMs: number;
-    readonly failure?: Pick<Failure, 'code' | 'status' | 'dest'>;
-    /** Of the dead letter sink. */
-    readonly sink?: string;
-  };
-  /** Where it stands, without an end. */
-  readonly state?: 'open' | 'waiting' | 'paused' | 'deleted';
-}
-
-export interface ExplainedAttempt extends Pick<
-  Attempt,
-  'phase' | 'attempt' | 'durationMs' | 'dest' | 'status'
-> {
-  readonly afterMs: number;
-  readonly code?: ErrorCode;
-  readonly wait?: NonNullable<Attempt['wait']>;
-  readonly reply?: EventName & {
-    /** Absent: there is no reply address, so it was dropped. */
-    readonly to?: string;
-  };
 }
 
 /** A filter that failed is explained for this many egresses of a visit; more than a person will read. */
@@ -140,6 +71,8 @@ export function openExplain(options: ExplainOptions): Explain {
       stories.visited(event, {
         ingress: ingresses.get(ingressId),
         attributes: event.attributes,
+        dataBytes: dataSizeBytes(event),
+        claim: claimOf(event),
         atMs: clock.nowMs(),
         matched: result.egressIds,
         revision,
@@ -162,6 +95,9 @@ function observerOf(stories: Stories, clock: Clock): Observer {
           return;
         case 'waiting':
           stories.waiting(happening);
+          return;
+        case 'stalled':
+          stories.stalled(happening, clock.nowMs());
           return;
         case 'ended':
           stories.ended(happening, clock.nowMs());
@@ -296,6 +232,7 @@ function explainedVisit(scope: Scope, visit: Visit): ExplainedVisit {
     afterMs: visit.atMs - startMs,
     ...(visit.answeredMs !== undefined && { answeredAfterMs: visit.answeredMs - startMs }),
     from: sourceOf(scope, visit),
+    ...payloadOf(visit),
     egresses: [
       ...passages.map((passage) => explainedPassage(scope, passage)),
       ...wanted.map((egress) => explainedPassage(scope, untouched(egress, visit))),
@@ -325,6 +262,11 @@ function strayVisits(scope: Scope): ExplainedVisit[] {
   });
 }
 
+function payloadOf({ dataBytes: sizeBytes, claim }: DataTrace): { payload?: ExplainedPayload } {
+  if (sizeBytes === 0) return {};
+  return { payload: { sizeBytes, ...(claim && { id: payloadId(claim) }) } };
+}
+
 function nameOfResource({ kind, namespace, name }: Ingress | Egress): ResourceName {
   return { kind, namespace, name };
 }
@@ -351,7 +293,7 @@ function sourceOf({ memory, story }: Scope, visit: Visit): VisitSource {
 }
 
 function untouched(egress: Egress, visit: Visit): Passage {
-  return { egress, visit, attempts: [], skipped: 0, end: undefined };
+  return { egress, visit, attempts: [], skipped: 0, stall: undefined, end: undefined };
 }
 
 function unwantedEgress(
@@ -372,13 +314,14 @@ function unwantedEgress(
 }
 
 function explainedPassage({ memory, startMs }: Scope, passage: Passage): ExplainedEgress {
-  const { egress, attempts, skipped, end } = passage;
+  const { egress, attempts, skipped, stall, end } = passage;
   return {
     ...nameOfResource(egress),
     isWanted: true,
     subscriber: egress.subscriber.url,
     attempts: attempts.map((attempt) => explainedAttempt(attempt, { egress, startMs })),
     skipped,
+    ...(stall && { stall: explainedStall(stall, startMs) }),
     ...(end
       ? { end: explainedEnd(end, { egress, startMs }) }
       : { state: stateOf(memory.topologies.current(), passage) }),
@@ -398,9 +341,23 @@ function explainedAttempt(
     ...attempt,
     afterMs: atMs - startMs,
     ...(code && { code }),
-    ...(reply && { reply: { ...reply, ...(egress.reply && { to: egress.reply.url }) } }),
+    ...(reply && { reply: explainedReply(reply, egress) }),
     ...(wait && { wait }),
   };
+}
+
+function explainedReply(
+  { id, source, type, ...data }: NonNullable<Attempt['reply']>,
+  { reply: target }: Egress,
+): NonNullable<ExplainedAttempt['reply']> {
+  return { id, source, type, ...(target && { to: target.url }), ...payloadOf(data) };
+}
+
+function explainedStall(
+  { atMs, ...stall }: Stall,
+  startMs: number,
+): NonNullable<ExplainedEgress['stall']> {
+  return { ...stall, afterMs: atMs - startMs };
 }
 
 function explainedEnd(

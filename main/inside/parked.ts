@@ -15,12 +15,14 @@ import { isUtf8 } from 'node:buffer';
 import type { Logger } from 'pino';
 
 import { KnearError } from '../../core/errors.ts';
-import { attributeText } from '../../core/event.ts';
+import { attributeText, claimOf, inlineData, payloadId } from '../../core/event.ts';
+import type { CloudEvent } from '../../core/event.ts';
 import type { Deliverer, Outcome } from '../../core/ports/deliverer.ts';
 import type { EventLog, Failure, ParkedEntry, Position } from '../../core/ports/event-log.ts';
+import type { Payloads } from '../../core/ports/payloads.ts';
 import type { Clock } from '../../core/ports/time.ts';
 import { forSubscriber } from '../../core/rules/admit.ts';
-import type { Topology } from '../../core/topology.ts';
+import type { ClaimPolicy, Topology } from '../../core/topology.ts';
 import { openHttpDeliverer } from '../../dispatcher/deliver/http.ts';
 import type { AdminRequest, AdminRoute } from '../admin.ts';
 import { chosenIn, pageIn } from './parked-request.ts';
@@ -28,6 +30,7 @@ import type { Chosen } from './parked-request.ts';
 
 export interface ParkedOptions {
   readonly log: EventLog;
+  readonly payloads: Payloads;
   readonly clock: Clock;
   readonly logger: Logger;
   topology(): Topology;
@@ -80,7 +83,17 @@ export interface ParkedWhole {
   readonly event: {
     readonly attributes: Readonly<Record<string, string | number | boolean>>;
     readonly headers: Readonly<Record<string, string>>;
+    /** In place of the data, where it is claimed. */
+    readonly payload?: ParkedPayload;
   } & Data;
+}
+
+export interface ParkedPayload {
+  /** Names it in the payload store. */
+  readonly id: string;
+  readonly sizeBytes: number;
+  /** base64url */
+  readonly sha256: string;
 }
 
 interface Data {
@@ -107,12 +120,9 @@ export interface Refusal {
   readonly status: number;
 }
 
-/** What another address answers is of no interest beyond its status. */
-const ANSWER_MAX_BYTES = 65_536;
-
 export function openParked(options: ParkedOptions): Parked {
-  const { clock } = options;
-  const deliverer = openHttpDeliverer({ clock, replyMaxBytes: ANSWER_MAX_BYTES });
+  const { clock, payloads } = options;
+  const deliverer = openHttpDeliverer({ clock, payloads });
   return { routes: routesOf({ ...options, deliverer }), close: () => deliverer.close() };
 }
 
@@ -173,7 +183,8 @@ function whole(context: ParkedContext, { params }: AdminRequest): ParkedWhole {
     event: {
       attributes: Object.fromEntries(event.attributes),
       headers: Object.fromEntries(event.headers),
-      ...textOrBase64(event.data),
+      ...textOrBase64(inlineData(event)),
+      ...payloadOf(event),
     },
   };
 }
@@ -251,6 +262,8 @@ async function sendElsewhere(
   return { ...end, refused, isMore: isLeft(context, id, { chosen, last: end.last }) };
 }
 
+const NO_REPLY: ClaimPolicy = { inlineMaxBytes: 0, replyMaxBytes: 0, batchMaxBytes: 0 };
+
 /** As the subscriber would have got it, but that nobody waits for a reply. */
 function sendOnce(
   { deliverer, topology }: ParkedContext,
@@ -265,6 +278,9 @@ function sendOnce(
     wantsReply: false,
     format: topology().egresses.get(id)?.format ?? 'binary',
     timeoutMs: ATTEMPT_MS,
+    idleMs: ATTEMPT_MS,
+    // Nobody reads a reply.
+    replies: { tenant: namespace, claims: NO_REPLY },
   });
 }
 
@@ -278,6 +294,7 @@ function refusalOf(outcome: Outcome): Omit<Refusal, 'position'> | undefined {
     case 'rejected':
       return { code: 'KNEAR_REJECTED', status: outcome.status };
     case 'unreachable':
+    case 'payload':
       return { code: outcome.code, status: 0 };
   }
 }
@@ -355,6 +372,13 @@ function summaryOf({ position, event, atMs, failure }: ParkedEntry): ParkedSumma
     atMs,
     failure: { code, status, dest },
   };
+}
+
+function payloadOf(event: CloudEvent): { payload?: ParkedPayload } {
+  const claim = claimOf(event);
+  if (!claim) return {};
+  const { sizeBytes, sha256 } = claim;
+  return { payload: { id: payloadId(claim), sizeBytes, sha256 } };
 }
 
 function textOrBase64(bytes: Uint8Array | undefined): Data {

@@ -1,21 +1,22 @@
 /**
  * What is remembered of recent events, for `knear explain`: where each came in, who wanted it, every attempt, every end.
- * Never data: of an event its attributes are kept, the very Map that the event has.
+ * Never data: of an event its attributes are kept, the very Map that the event has, how much data it had, and the name of
+ * that where it is claimed.
  *
  * It owns the bounds. What is told is explain.ts, which also says why a filter did not want an event: nothing of that is
  * worked out before somebody asks.
  *
- * - H1 Three shelves, each of as many events: those that go well, those with a failed attempt, and those that were parked,
- *   dead-lettered or dropped. So a busy hour pushes out what went well, never what was lost; that is pushed out only by
- *   what was lost later.
+ * - H1 Three shelves, each of as many events: those that go well, those with a failed attempt or a stall, and those that
+ *   were parked, dead-lettered or dropped. So a busy hour pushes out what went well, never what was lost; that is pushed
+ *   out only by what was lost later.
  * - H2 A story takes nothing new past LINES_MAX lines, or past LOST_LINES_MAX what tells that the event was lost. From then
  *   on the last attempt takes the place of the one before, and what has no place is counted.
  * - H3 Remembering is a lookup and a few fields, and nothing is worked out: some 0.3 microseconds a happening, garbage
  *   included, and 1.2 KB an event. An event happens about four times and costs some 20 microseconds in all.
  */
 import type { ErrorCode } from '../../core/errors.ts';
-import type { Attributes, CloudEvent } from '../../core/event.ts';
-import { attributeText } from '../../core/event.ts';
+import type { Attributes, CloudEvent, PayloadRef } from '../../core/event.ts';
+import { attributeText, claimOf, dataSizeBytes } from '../../core/event.ts';
 import type { Failure, Phase } from '../../core/ports/event-log.ts';
 import type { End, Happening } from '../../core/ports/observer.ts';
 import type { Egress, Ingress } from '../../core/topology.ts';
@@ -38,8 +39,15 @@ export interface Story {
   next: Story | undefined;
 }
 
+/** What is kept of an event's data. */
+export interface DataTrace {
+  readonly dataBytes: number;
+  /** Absent: the data was in the log, or there was none. */
+  readonly claim: PayloadRef | undefined;
+}
+
 /** The event came to a Broker or Channel. */
-export interface Visit {
+export interface Visit extends DataTrace {
   /** `undefined`: it was deleted in that moment. */
   readonly ingress: Ingress | undefined;
   /** As it was there: a reply may bear the id and source of what it answers. */
@@ -61,7 +69,19 @@ export interface Passage {
   attempts: readonly Attempt[];
   /** Attempts whose place the last one took (H2). */
   skipped: number;
+  /** The last one. */
+  stall: Stall | undefined;
   end: Ending | undefined;
+}
+
+/** A payload could not be read, or that of a reply not be kept: no attempt. */
+export interface Stall {
+  readonly code: ErrorCode;
+  readonly atMs: number;
+  /** How many there were until now. */
+  readonly count: number;
+  /** Attempts that were over by then. */
+  readonly attempts: number;
 }
 
 export interface Ending {
@@ -80,7 +100,7 @@ export interface Attempt {
   readonly dest: string;
   readonly status: number;
   readonly code: ErrorCode | undefined;
-  readonly reply: EventName | undefined;
+  readonly reply: (EventName & DataTrace) | undefined;
   /** Before the next one. */
   wait: { readonly delayMs: number; readonly where: 'memory' | 'log' } | undefined;
 }
@@ -165,8 +185,27 @@ export class Stories {
   waiting(happening: Extract<Happening, { kind: 'waiting' }>): void {
     const { event, egress, delayMs, where } = happening;
     const story = this.#find(event);
-    const attempt = story && openPassage(story, egress)?.attempts.at(-1);
+    const passage = story && openPassage(story, egress);
+    // A stall waits by itself: the attempt before it had its own wait.
+    if (!passage || passage.stall?.attempts === attemptsOf(passage)) return;
+    const attempt = passage.attempts.at(-1);
     if (attempt) attempt.wait = { delayMs, where };
+  }
+
+  stalled(happening: Extract<Happening, { kind: 'stalled' }>, nowMs: number): void {
+    const { event, egress, code } = happening;
+    const story = this.#find(event) ?? this.#add(event, nowMs);
+    this.#move(story, 'troubled');
+    const passage = passageOf(story, egress, LINES_MAX);
+    if (!passage) return;
+    // H2: a store that is away for hours is one line.
+    if (!passage.stall && story.lines >= LINES_MAX) {
+      story.omitted += 1;
+      return;
+    }
+    if (!passage.stall) story.lines += 1;
+    const count = (passage.stall?.count ?? 0) + 1;
+    passage.stall = { code, atMs: nowMs, count, attempts: attemptsOf(passage) };
   }
 
   ended(happening: Extract<Happening, { kind: 'ended' }>, nowMs: number): void {
@@ -272,11 +311,13 @@ class Shelf {
   }
 }
 
-function nameOf(event: CloudEvent): EventName {
+function replyOf(event: CloudEvent): EventName & DataTrace {
   return {
     id: attributeText(event, 'id') ?? '',
     source: attributeText(event, 'source') ?? '',
     type: attributeText(event, 'type') ?? '',
+    dataBytes: dataSizeBytes(event),
+    claim: claimOf(event),
   };
 }
 
@@ -294,10 +335,15 @@ function passageOf(story: Story, egress: Egress, linesMax: number): Passage | un
     visit: visitOf(story, egress),
     attempts: NONE,
     skipped: 0,
+    stall: undefined,
     end: undefined,
   };
   story.passages = withOneMore(story.passages, passage);
   return passage;
+}
+
+function attemptsOf({ attempts, skipped }: Passage): number {
+  return attempts.length + skipped;
 }
 
 function openPassage({ passages }: Story, { id }: Egress): Passage | undefined {
@@ -348,7 +394,7 @@ function attemptOf(happening: Attempted, nowMs: number): Attempt {
     dest,
     status,
     code,
-    reply: reply && nameOf(reply),
+    reply: reply && replyOf(reply),
     wait: undefined,
   };
 }

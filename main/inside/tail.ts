@@ -13,7 +13,13 @@
 import { isUtf8 } from 'node:buffer';
 import { Readable } from 'node:stream';
 import { KnearError } from '../../core/errors.ts';
-import type { CloudEvent } from '../../core/event.ts';
+import {
+  claimOf,
+  dataSizeBytes,
+  inlineData,
+  payloadId,
+  type CloudEvent,
+} from '../../core/event.ts';
 import type { Happening, Observer } from '../../core/ports/observer.ts';
 import type { Clock, Timer } from '../../core/ports/time.ts';
 import { compileFilter } from '../../core/rules/filter.ts';
@@ -37,6 +43,8 @@ export interface TailEvent {
   readonly isMatched: boolean;
   readonly attributes: Readonly<Record<string, unknown>>;
   readonly dataBytes: number;
+  /** Names the data in the payload store; absent: the log has it, or there is none. */
+  readonly payload?: string;
   /** Its beginning, if it is text. */
   readonly data?: string;
   /** `data` is not all. */
@@ -190,15 +198,18 @@ class Tail {
 }
 
 function lineOf(
-  { attributes, data }: CloudEvent,
+  event: CloudEvent,
   { isMatched, nowMs }: { isMatched: boolean; nowMs: number },
 ): TailEvent {
+  const data = inlineData(event);
+  const claim = claimOf(event);
   return {
     kind: 'event',
     acceptedAt: new Date(nowMs).toISOString(),
     isMatched,
-    attributes: Object.fromEntries(attributes),
-    dataBytes: data?.byteLength ?? 0,
+    attributes: Object.fromEntries(event.attributes),
+    dataBytes: dataSizeBytes(event),
+    ...(claim && { payload: payloadId(claim) }),
     ...(data && shownOf(data)),
   };
 }

@@ -37,6 +37,7 @@ export interface EgressAccount {
   readonly waits: Record<'memory' | 'log', number>;
   readonly ends: Record<End, number>;
   readonly discarded: Record<DiscardReason, number>;
+  readonly stalls: Counts<ErrorCode>;
   reroutes: number;
   leasesLost: number;
   readonly age: Histogram;
@@ -89,6 +90,9 @@ export class Ledger {
         return;
       case 'waiting':
         this.#egress(happening.egress).waits[happening.where] += 1;
+        return;
+      case 'stalled':
+        this.#egress(happening.egress).stalls.add(happening.code);
         return;
       case 'ended':
         return this.#ended(happening);
@@ -233,6 +237,7 @@ export class Ledger {
         'parking-age': 0,
         'parked-dropped': 0,
       },
+      stalls: new Counts(),
       reroutes: 0,
       leasesLost: 0,
       age: new Histogram(AGE_BUCKETS),

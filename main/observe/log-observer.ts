@@ -40,6 +40,8 @@ function tellState(happening: Happening, logger: Logger): void {
     case 'attempted':
     case 'rerouted':
     case 'waiting':
+    // What ails the store is told once, when it begins.
+    case 'stalled':
     case 'committed':
       return;
   }
@@ -62,6 +64,7 @@ function tellLost(happening: Extract<Happening, { kind: 'ended' }>, logger: Logg
 function tellEvent(happening: Happening, logger: Logger): void {
   switch (happening.kind) {
     case 'attempted':
+    case 'stalled':
     case 'waiting':
     case 'ended': {
       const { event, egress, ...rest } = happening;

@@ -10,6 +10,7 @@ import type { Observer } from '../../core/ports/observer.ts';
 import type { Egress, Ingress, Topology } from '../../core/topology.ts';
 import { destinationOf } from './destination.ts';
 import { Ledger, type EgressAccount, type IngressAccount, type LogAccount } from './ledger.ts';
+import { payloadFamilies, type PayloadReading } from './payload-families.ts';
 import { openPrometheus, type Family, type Labels, type Sample } from './prometheus.ts';
 import { packageVersion } from '../settings.ts';
 import type { SpanCounts } from './tracing-export.ts';
@@ -26,6 +27,8 @@ export interface MetricsReaders {
   /** Deliveries that the dispatcher holds. */
   open(): { readonly count: number; readonly bytes: number };
   slots(): Iterable<SlotsReading>;
+  /** Absent: nothing keeps payloads beside the log. */
+  payloads?(): PayloadReading;
   /** Absent: none are recorded. */
   spans?(): SpanCounts;
 }
@@ -51,6 +54,7 @@ export function openMetrics(readers: MetricsReaders): Metrics {
     ...egressFamilies(ledger),
     ...logFamilies(ledger.log),
     ...readingFamilies(readers),
+    ...(readers.payloads ? payloadFamilies(readers.payloads) : []),
     ...(readers.spans ? spanFamilies(readers.spans) : []),
   ]);
   return {
@@ -177,6 +181,7 @@ function egressFamilies(ledger: Ledger): Family[] {
       { labels: {}, value: each.reroutes },
     ]),
     counter('knear_waits_total', 'Waits for the next attempt', waitSamples),
+    counter('knear_payload_stalls_total', 'Times that an event waited for a payload', stallSamples),
     counter('knear_ended_total', 'How the lives of events ended', ({ ends }) =>
       Object.entries(ends).map(([end, value]) => ({ labels: { end }, value })),
     ),
@@ -205,6 +210,10 @@ function* attemptSamples({ attempts }: EgressAccount): Generator<Sample> {
 
 function* waitSamples({ waits }: EgressAccount): Generator<Sample> {
   for (const where of ['memory', 'log'] as const) yield { labels: { where }, value: waits[where] };
+}
+
+function* stallSamples({ stalls }: EgressAccount): Generator<Sample> {
+  for (const [code, value] of stalls) yield { labels: { code }, value };
 }
 
 function* discardSamples({ discarded }: EgressAccount): Generator<Sample> {

@@ -48,7 +48,7 @@ describe('health', () => {
   test('without a reason against it, it is ready', async () => {
     const response = await get('/readyz');
     expect(response.status).toBe(200);
-    expect(await response.json()).toEqual({ status: 'ready', reasons: [] });
+    expect(await response.json()).toEqual({ status: 'ready', reasons: [], warnings: [] });
   });
 
   test('every reason against it is told with 503, and it is ready again when they are gone', async () => {
@@ -59,7 +59,7 @@ describe('health', () => {
     health = { reasons };
     const response = await get('/readyz');
     expect(response.status).toBe(503);
-    expect(await response.json()).toEqual({ status: 'not ready', reasons });
+    expect(await response.json()).toEqual({ status: 'not ready', reasons, warnings: [] });
     health = { reasons: [] };
     expect((await get('/readyz')).status).toBe(200);
   });

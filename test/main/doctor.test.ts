@@ -145,9 +145,9 @@ describe('all checks', () => {
     const found = await checks();
     expect([...found.keys()]).toEqual([
       ...['node', 'settings', 'resources', 'data folder', 'owner', 'free space', 'file system'],
-      ...['fsync', 'port', 'admin port', 'open files', 'clock'],
+      ...['fsync', 'payloads', 'payload space', 'port', 'admin port', 'open files', 'clock'],
     ]);
-    const machine = ['free space', 'file system', 'fsync', 'open files'];
+    const machine = ['free space', 'file system', 'fsync', 'payload space', 'open files'];
     for (const [name, { state }] of found) {
       if (!machine.includes(name)) expect({ name, state }).toEqual({ name, state: 'ok' });
     }

@@ -6,7 +6,8 @@ import { compileMatch } from '../../core/rules/match.ts';
 import type { Egress, Ingress, Topology } from '../../core/topology.ts';
 import { openAdmin, type Admin } from '../../main/admin.ts';
 import { explainEvent } from '../../main/client/explain-event.ts';
-import { openExplain, type Explain, type ExplainedEvents } from '../../main/inside/explain.ts';
+import { openExplain, type Explain } from '../../main/inside/explain.ts';
+import type { ExplainedEvents } from '../../main/inside/explained.ts';
 import {
   at,
   broker,
@@ -19,6 +20,7 @@ import {
   trigger,
 } from '../dispatcher/resources.ts';
 import { FakeClock } from '../fakes/clock.ts';
+import { SHOWN } from './shown-payload.ts';
 
 const ORDERS = broker('orders');
 const STEPS = channel('steps');
@@ -147,6 +149,7 @@ accepted  2026-01-01T00:00:00.000Z, 90.2 s ago; times below count from then
 
 broker default/orders
         +0 ms  came in
+               payload inline, 11 B
         +2 ms  its producer was answered 202, after 2 ms
 
   trigger shop/audit: DEAD-LETTERED after 2 attempts
@@ -214,6 +217,103 @@ describe('where it stands', () => {
     const told = await text('1');
     expect(told).toContain('trigger shop/audit: PARKED after 1 attempt\n');
     expect(told).toContain('trigger shop/audit: delivered\n');
+  });
+});
+
+describe('a payload that cannot be read', () => {
+  test('is told once, in its place among the attempts, and how often it was', async () => {
+    const event = eventOf('1');
+    enters(event);
+    clock.advance(5);
+    attempted(event, REJECTED);
+    waits(event, 200);
+    for (let stall = 1; stall <= 1_000; stall += 1) {
+      clock.advance(10);
+      stalled(event);
+      waits(event, 10_000);
+    }
+    clock.advance(10);
+    attempted(event, { attempt: 2 });
+    ended(event, 'delivered');
+    const lines = (await text('1')).split('\n');
+    const first = lines.indexOf('  trigger shop/audit: delivered after 2 attempts');
+    expect(lines.slice(first + 1, first + 7)).toEqual([
+      '        +0 ms  attempt 1: http://subscriber/in: answered 503 (KNEAR_REJECTED), took 5 ms',
+      '               waits 200 ms in memory, until +205 ms',
+      '      +10.0 s  the payload could not be read or kept: KNEAR_PAYLOAD_STORE_AWAY, tried again, no',
+      '                 attempt, 1000 times until now',
+      '      +10.0 s  attempt 2: http://subscriber/in: answered 202, took 5 ms',
+      '      +10.0 s  delivered',
+    ]);
+  });
+
+  test('comes last while it lasts', async () => {
+    const event = eventOf('1');
+    enters(event);
+    attempted(event, REJECTED);
+    stalled(event);
+    expect(await text('1')).toMatch(/attempt 1: .*\n.*KNEAR_PAYLOAD_STORE_AWAY, tried again/);
+  });
+
+  test('is remembered as trouble, also of an event that nothing was known of (H1)', async () => {
+    stalled(eventOf('1'));
+    for (let index = 1; index <= 5; index += 1) passes(`well-${index}`);
+    const { events } = await ask('/events/1');
+    const [egress] = events[0]?.visits[0]?.egresses ?? [];
+    expect(egress?.stall).toMatchObject({ code: 'KNEAR_PAYLOAD_STORE_AWAY', count: 1 });
+    expect(egress?.attempts).toEqual([]);
+  });
+
+  test('H2 takes no place in a story that is full', async () => {
+    const event = eventOf('1');
+    enters(event);
+    for (let attempt = 1; attempt <= 200; attempt += 1) attempted(event, { ...REJECTED, attempt });
+    stalled(event);
+    expect(await ask('/events/1')).toMatchObject({ events: [{ omitted: 1 }] });
+    expect(await text('1')).not.toContain('KNEAR_PAYLOAD_STORE_AWAY');
+  });
+
+  function stalled(event: CloudEvent): void {
+    const code = 'KNEAR_PAYLOAD_STORE_AWAY';
+    explain.observer.observe({ kind: 'stalled', egress: TRIGGER, event, code });
+  }
+
+  function waits(event: CloudEvent, delayMs: number): void {
+    const wait = { phase: 'deliver', attempt: 1, delayMs, where: 'memory' } as const;
+    explain.observer.observe({ kind: 'waiting', egress: TRIGGER, event, ...wait });
+  }
+});
+
+describe('where its data is', () => {
+  const claimed = (event: CloudEvent): CloudEvent => ({ ...event, data: SHOWN });
+  const NAMED = 'payload claimed, 50 MB, default/2026050408/Zm9vYmFyYmF6cXV4MTIzNA';
+
+  test('is told where it came in, and of a reply, too', async () => {
+    const event = claimed(eventOf('1'));
+    enters(event);
+    attempted(event, { reply: claimed(eventOf('r', { type: 'receipt' })) });
+    enters(claimed(eventOf('r', { type: 'receipt' })));
+    const lines = (await text('1')).split('\n').map((line) => line.trim());
+    expect(lines.filter((line) => line === NAMED)).toHaveLength(2);
+    const reply = lines.findIndex((line) => line.includes('replied with event r'));
+    expect(lines.lastIndexOf(NAMED)).toBeGreaterThan(reply);
+    expect((await text('r')).split('\n').filter((line) => line.includes(NAMED))).toHaveLength(1);
+  });
+
+  test('is told to programs: size and name, never the ticket', async () => {
+    enters(claimed(eventOf('1')));
+    enters(eventOf('2', { data: 'inline' }));
+    enters(eventOf('3'));
+    const visit = async (id: string) => (await ask(`/events/${id}`)).events[0]?.visits[0];
+    const { key, tenant, sizeBytes } = SHOWN;
+    expect((await visit('1'))?.payload).toEqual({ sizeBytes, id: `${tenant}/${key}` });
+    expect((await visit('2'))?.payload).toEqual({ sizeBytes: 6 });
+    expect(await visit('3')).not.toHaveProperty('payload');
+    attempted(eventOf('1'), { reply: claimed(eventOf('r')) });
+    const { events } = await ask('/events/1');
+    const reply = events[0]?.visits[0]?.egresses[0]?.attempts[0]?.reply;
+    expect(reply).toMatchObject({ id: 'r', payload: { sizeBytes, id: `${tenant}/${key}` } });
+    expect(JSON.stringify(events)).not.toContain(SHOWN.sha256);
   });
 });
 

@@ -5,6 +5,7 @@ import { reconcile } from '../../controller/reconcile.ts';
 import { openAdmin, type Admin } from '../../main/admin.ts';
 import { get, type GetOptions } from '../../main/client/get.ts';
 import { documents, snapshotOf } from '../controller/manifests.ts';
+import { CLAIMS } from '../fakes/claims.ts';
 
 const RESOURCES = documents(
   'apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {name: default}\n',
@@ -30,7 +31,7 @@ let admin: Admin;
 beforeAll(async () => {
   const { statuses } = reconcile(await snapshotOf(RESOURCES), {
     revision: 1,
-    defaults: { eventMaxBytes: 1, attributesMaxBytes: 1, timeoutMs: 1 },
+    defaults: { eventMaxBytes: 1, attributesMaxBytes: 1, timeoutMs: 1, idleMs: 1, claims: CLAIMS },
     baseUrl: 'http://localhost:8080',
   });
   admin = await openAdmin({

@@ -299,6 +299,7 @@ class FakeTerminal {
     print: (part) => {
       this.printed += part;
     },
+    printBytes: () => Promise.reject(new Error('no command of these tests has any')),
     complain: (part) => {
       this.complained += part;
     },

@@ -1,12 +1,20 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ErrorCode } from '../../core/errors.ts';
 import type { CloudEvent } from '../../core/event.ts';
 import type { LogState } from '../../core/ports/event-log.ts';
 import type { End, Happening, Observer } from '../../core/ports/observer.ts';
 import type { Egress, Ingress, Topology } from '../../core/topology.ts';
-import { composeObservers, openMetrics, type Metrics } from '../../main/observe/metrics.ts';
+import {
+  composeObservers,
+  openMetrics,
+  type Metrics,
+  type MetricsReaders,
+} from '../../main/observe/metrics.ts';
+import type { PayloadReading } from '../../main/observe/payload-families.ts';
 import { packageFolder, packageVersion } from '../../main/settings.ts';
+import { CLAIMS } from '../fakes/claims.ts';
 
 const BROKER = ingress('broker', 'orders');
 const CHANNEL = ingress('channel', 'step-1');
@@ -15,12 +23,18 @@ const SUBSCRIPTION = egress('subscription', 'charge', CHANNEL);
 
 let topology: Topology;
 let state: LogState;
+let payloads: PayloadReading;
 let metrics: Metrics;
 
 beforeEach(() => {
   topology = topologyOf([BROKER, CHANNEL], [TRIGGER, SUBSCRIPTION]);
   state = { kind: 'accepting' };
-  metrics = openMetrics({
+  payloads = payloadReading();
+  metrics = openMetrics(readers());
+});
+
+function readers(): MetricsReaders {
+  return {
     topology: () => topology,
     lag: (egressId) =>
       egressId === TRIGGER.id
@@ -31,9 +45,10 @@ beforeEach(() => {
     door: () => ({ requestsInFlight: 5, bodyBytesHeld: 50 }),
     open: () => ({ count: 7, bytes: 700 }),
     slots: () => [{ egressId: TRIGGER.id, slots: { inUse: 2, limit: 4 } }],
+    payloads: () => payloads,
     spans: () => ({ exported: 9, dropped: { 'queue-full': 8, 'export-failed': 7 } }),
-  });
-});
+  };
+}
 
 describe('events coming in', () => {
   test('accepted events are counted with their bytes, and those that nobody wanted', async () => {
@@ -111,6 +126,16 @@ describe('events going out', () => {
       [of('knear_discarded_total', ',end="dropped",reason="parking-bytes"')]: 5,
       [of('knear_discarded_total', ',end="gone",reason="egress-deleted"')]: 5,
     });
+  });
+
+  test('stalls for a payload are counted by code, and are no attempts', async () => {
+    tell(stalled(), stalled(), stalled('KNEAR_PAYLOAD_QUOTA'));
+    const series = await read();
+    expect(series).toMatchObject({
+      'knear_payload_stalls_total{egress="trigger:audit.shop",code="KNEAR_PAYLOAD_STORE_AWAY"}': 2,
+      'knear_payload_stalls_total{egress="trigger:audit.shop",code="KNEAR_PAYLOAD_QUOTA"}': 1,
+    });
+    expect(Object.keys(series).filter((name) => name.startsWith('knear_attempts'))).toEqual([]);
   });
 
   test('the age of an event is put into the first bucket that holds it', async () => {
@@ -324,6 +349,65 @@ test('what waits, what is open and what may be in flight is read at the scrape',
   });
 });
 
+describe('large payloads', () => {
+  test('are told as they are at the scrape, not as they were when it was opened', async () => {
+    await read();
+    payloads = payloadReading({
+      uploads: 2,
+      spoolBytes: 20,
+      memoryBytes: 30,
+      live: { bytes: 400, objects: 4, leftovers: 1, removed: 6 },
+      cache: { hits: 7, misses: 8 },
+      counts: {
+        claims: 10,
+        claimedBytes: 1_000,
+        readBytes: 3_000,
+        corrupt: 11,
+        missing: 12,
+        errors: new Map([['KNEAR_PAYLOAD_STORE_FULL', 13]]),
+      },
+    });
+    expect(await read()).toMatchObject({
+      knear_payload_uploads_in_flight: 2,
+      knear_payload_spool_bytes: 20,
+      knear_payload_memory_bytes: 30,
+      knear_payload_live_bytes: 400,
+      knear_payload_live_objects: 4,
+      knear_payload_leftovers: 1,
+      knear_payload_collected_total: 6,
+      knear_payload_cache_hits_total: 7,
+      knear_payload_cache_misses_total: 8,
+      knear_payload_claims_total: 10,
+      'knear_payload_bytes_total{direction="in"}': 1_000,
+      'knear_payload_bytes_total{direction="out"}': 3_000,
+      knear_payload_verify_failures_total: 11,
+      knear_payload_missing_total: 12,
+      'knear_payload_errors_total{code="KNEAR_PAYLOAD_STORE_FULL"}': 13,
+    });
+  });
+
+  test.each<ErrorCode>([
+    'KNEAR_PAYLOAD_STORE_AWAY',
+    'KNEAR_PAYLOAD_STORE_DENIED',
+    'KNEAR_PAYLOAD_STORE_FULL',
+  ])('have their errors %s at 0, so that the first one is an increase', async (code) => {
+    expect((await read())[`knear_payload_errors_total{code="${code}"}`]).toBe(0);
+  });
+
+  test('have an error of a code that nobody expected told under it', async () => {
+    payloads = payloadReading({
+      counts: { ...payloads.counts, errors: new Map([['KNEAR_UPLOADS_BUSY', 1]]) },
+    });
+    expect((await read())['knear_payload_errors_total{code="KNEAR_UPLOADS_BUSY"}']).toBe(1);
+  });
+
+  test('are not mentioned where nothing keeps them', async () => {
+    const { payloads: kept, ...others } = readers();
+    expect(kept).toBeDefined();
+    expect(await openMetrics(others).text()).not.toContain('knear_payload_live_bytes');
+  });
+});
+
 describe('the text', () => {
   test('has the content type of its format, and the numbers of the process', async () => {
     expect(metrics.contentType).toBe('text/plain; version=0.0.4; charset=utf-8');
@@ -347,6 +431,7 @@ describe('docs/metrics.md', () => {
       refused({ by: 'door' }),
       attempted(),
       attempted({ egress: SUBSCRIPTION }),
+      stalled(),
       { kind: 'log-state', isAccepting: false, code: 'KNEAR_LOG_FULL' },
     );
     expect(await documented()).toEqual(describeText(await metrics.text()));
@@ -363,6 +448,26 @@ test('composed observers are told in order, each everything', () => {
   expect(told).toEqual(['a accepted', 'b accepted']);
 });
 
+function payloadReading(changes: Partial<PayloadReading> = {}): PayloadReading {
+  return {
+    uploads: 0,
+    trouble: undefined,
+    spoolBytes: 0,
+    memoryBytes: 0,
+    live: { bytes: 0, objects: 0, leftovers: 0, removed: 0 },
+    cache: { hits: 0, misses: 0 },
+    counts: {
+      claims: 0,
+      claimedBytes: 0,
+      readBytes: 0,
+      corrupt: 0,
+      missing: 0,
+      errors: new Map(),
+    },
+    ...changes,
+  };
+}
+
 function ingress(kind: Ingress['kind'], name: string): Ingress {
   return {
     id: `${kind}/shop/${name}`,
@@ -374,6 +479,7 @@ function ingress(kind: Ingress['kind'], name: string): Ingress {
     eventMaxBytes: 1_000_000,
     attributesMaxBytes: 10_000,
     isEarly: true,
+    claims: CLAIMS,
   };
 }
 
@@ -388,6 +494,7 @@ function egress(kind: Egress['kind'], name: string, { id: ingressId }: Ingress):
     subscriber: { kind: 'url', url: 'http://subscriber.shop/' },
     retry: { retries: 0, backoff: 'none', delayMs: 0 },
     timeoutMs: 1000,
+    claims: CLAIMS,
     format: 'binary',
     order: 'none',
     isPaused: false,
@@ -448,6 +555,10 @@ function attempted(changes: Partial<Of<'attempted'>> = {}): Of<'attempted'> {
     durationMs: 2,
     ...changes,
   };
+}
+
+function stalled(code: ErrorCode = 'KNEAR_PAYLOAD_STORE_AWAY'): Of<'stalled'> {
+  return { kind: 'stalled', egress: TRIGGER, event: event(), code };
 }
 
 function ended(changes: Partial<Of<'ended'>> = {}): Of<'ended'> {

@@ -17,7 +17,9 @@ import {
 import { systemClock } from '../../main/time.ts';
 import { WIDE } from '../broker/log-stage.ts';
 import { eventOf, topologyOf, trigger } from '../dispatcher/resources.ts';
+import { NO_PAYLOADS } from '../fakes/claims.ts';
 import { openSubscriber, type Subscriber } from '../e2e/subscriber.ts';
+import { SHOWN } from './shown-payload.ts';
 
 const AUDIT = 'Trigger/default/audit';
 /** Its Trigger was deleted. */
@@ -43,6 +45,7 @@ beforeEach(async () => {
   });
   parked = openParked({
     log,
+    payloads: NO_PAYLOADS,
     clock: systemClock,
     logger: pino({ level: 'silent' }),
     topology: () => topologyOf(1, { egresses: [trigger({ id: AUDIT })] }),
@@ -335,6 +338,23 @@ describe('knear parked', () => {
     expect(text.endsWith('\n{"a":\n1}·[2J\n')).toBe(true);
     const json: unknown = JSON.parse(await showParked({ ...audit(), output: 'json' }, position));
     expect(json).toMatchObject({ position, event: { data: '{"a":\n1}\u001b[2J' } });
+  });
+
+  test('show: of data that is claimed its size and name, and how to get it', async () => {
+    const [position = 0] = await park(AUDIT, { ...eventOf('one'), data: SHOWN });
+    const id = 'default/2026050408/Zm9vYmFyYmF6cXV4MTIzNA';
+    const { sizeBytes, sha256 } = SHOWN;
+    const text = await showParked(audit(), position);
+    expect(text).toMatch(/^id +one$/m);
+    expect(text.split('\n').slice(-4)).toEqual([
+      '',
+      `Data: claimed, 50 MB, sha256 ${sha256}`,
+      `To get it: knear payload show ${id} --data FILE`,
+      '',
+    ]);
+    const json: unknown = JSON.parse(await showParked({ ...audit(), output: 'json' }, position));
+    expect(json).toMatchObject({ event: { payload: { id, sizeBytes, sha256 } } });
+    expect(json).not.toHaveProperty('event.data');
   });
 
   test('list and replay go through all pages', async () => {

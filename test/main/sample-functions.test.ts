@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { openSampleFunctions, type SampleFunctions } from '../../main/sample-functions.ts';
 
@@ -48,6 +49,17 @@ describe('functions that only take', () => {
     await post('/orders', {}, JSON.stringify({ text: 'x'.repeat(500) }));
     expect(printed[0]?.length).toBeLessThan(110);
     expect(printed[0]).toMatch(/…$/);
+  });
+
+  test('large data is counted as it comes, whatever it is', async () => {
+    const response = await fetch(`${functions.url}/audit`, {
+      method: 'POST',
+      headers: { 'ce-id': 'p-1', 'ce-type': 'order.photo', 'content-type': 'image/png' },
+      body: Buffer.alloc(100_000, 0xff),
+    });
+    expect(response.status).toBe(202);
+    const digest = createHash('sha256').update(Buffer.alloc(100_000, 0xff)).digest('hex');
+    expect(printed[0]).toMatch(`audit   order.photo    p-1  100,000 bytes, sha256 ${digest}`);
   });
 
   test('a structured event and one without data are taken as well', async () => {

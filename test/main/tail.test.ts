@@ -1,14 +1,16 @@
 /** `knear tail`: the admin server as it is, a topology and happenings made by hand, time that stands still. */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Happening } from '../../core/ports/observer.ts';
-import type { AttributeValue } from '../../core/event.ts';
+import { payloadId, type AttributeValue, type PayloadRef } from '../../core/event.ts';
 import type { Ingress, Topology } from '../../core/topology.ts';
 import { findAddressee } from '../../main/client/addressee.ts';
 import { openAdmin, type Admin } from '../../main/admin.ts';
 import { followTail, textOf, type FollowOptions } from '../../main/client/follow-tail.ts';
 import { openTails, type TailEvent, type TailLine, type Tails } from '../../main/inside/tail.ts';
 import { eventually } from '../e2e/eventually.ts';
+import { CLAIMS } from '../fakes/claims.ts';
 import { FakeClock } from '../fakes/clock.ts';
+import { SHOWN } from './shown-payload.ts';
 
 const MAIN = ingress('broker', 'main');
 const OTHER = ingress('broker', 'other');
@@ -57,7 +59,7 @@ function ingress(kind: Ingress['kind'], name: string): Ingress {
   return {
     ...{ id: `${kind}:default/${name}`, kind, namespace: 'default', name },
     ...{ path: `/default/${name}`, hosts: [], isEarly: true },
-    ...{ eventMaxBytes: 1_000_000, attributesMaxBytes: 1_000 },
+    ...{ eventMaxBytes: 1_000_000, attributesMaxBytes: 1_000, claims: CLAIMS },
   };
 }
 
@@ -70,7 +72,7 @@ function resource(kind: string, name: string, url: string | undefined): object {
 interface Given {
   readonly ingress?: Ingress;
   readonly attributes?: Readonly<Record<string, AttributeValue>>;
-  readonly data?: Uint8Array | string;
+  readonly data?: Uint8Array | PayloadRef | string;
   readonly isMatched?: boolean;
 }
 
@@ -300,6 +302,15 @@ describe('for people', () => {
     expect(data).toBeDefined();
     expect(textOf({ ...rest, isMatched: false, dataBytes: 3_000_000 }, false)).toBe(
       '03:04:05.678Z  order.created  /shop  order-1  3000 kB  (nobody wants it)\n',
+    );
+  });
+
+  test('one whose data is claimed says so in place of showing it', async () => {
+    const event = await eventOf({ data: SHOWN, isMatched: false });
+    expect(event).toMatchObject({ dataBytes: 50_000_000, payload: payloadId(SHOWN) });
+    expect(event).not.toHaveProperty('data');
+    expect(textOf(event, false)).toBe(
+      '03:04:05.678Z  order.created  /test  1  50 MB claimed  (nobody wants it)\n',
     );
   });
 

@@ -35,6 +35,7 @@ async function validate(...args: string[]): Promise<{ code: number; out: string[
     print: (text) => {
       out += text;
     },
+    printBytes: () => Promise.reject(new Error('nothing is found but text')),
     complain: (text) => {
       err += text;
     },
