@@ -11,13 +11,16 @@ export const GROUPS = [
   'hanging',
   'filters',
   'recovery',
+  'large',
+  'memory',
+  'inline',
 ] as const;
 
 export type Group = (typeof GROUPS)[number];
 
 export interface Options {
   readonly groups: readonly Group[];
-  /** One measurement of one round. */
+  /** One measurement of one round; of large data, so many MB delivered. */
   readonly ms: number;
   readonly rounds: number;
   /** Records in the log before the recovery row kills the program. */
@@ -29,7 +32,7 @@ export interface Options {
 export const USAGE = `npm run bench -- [options]
 
   --only ${GROUPS.slice(0, 2).join(',')}   groups to run: ${GROUPS.join(', ')}
-  --seconds 2               length of one measurement
+  --seconds 2               length of one measurement; large data: 1 GB delivered for each
   --rounds 3                measurements a row; the median is reported, with the extremes
   --records 1000000         records in the log for the recovery row
   --name latest             results go to bench/results/<name>.md and .svg

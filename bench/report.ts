@@ -33,9 +33,10 @@ const READING = `Median of the rounds, with the extremes in brackets. "direct": 
 "relay": node:http in, undici out, no log, the same number of requests. Both are measured in the same round as the row,
 right before it. "multiple": how many times worse than what it is compared with, in the same round. Gates, goals and
 peers refer to a slower direct POST than ours; "on the targets' scale" is the multiple that may be compared with them
-(docs/benchmarks.md). CPU and memory are those of the program under test alone. "machine or settled": a 2xx means that the
-event is synced to the disk (embedded log, LMDB), or that every subscriber has settled it already. A verdict of a row that
-other programs disturbed is worth little: run it again.
+(docs/benchmarks.md). Where a row has a gate and no multiple, the gate is for the figure itself. CPU and memory are those
+of the program under test alone. "machine or settled": a 2xx means that the event is synced to the disk (embedded log,
+LMDB), or that every subscriber has settled it already. A verdict of a row that other programs disturbed is worth little:
+run it again.
 
 Measured: HTTP over loopback, all processes sharing the machine. Not measured: networks, TLS, Kubernetes, subscribers
 that work, power cuts.
@@ -47,7 +48,7 @@ export function terminalLine(row: Row): string {
     row.title.padEnd(46),
     `${spreadText(row.measured)} ${row.unit}`,
     row.multiple && `x ${spreadText(row.multiple)} ${row.multipleOf ?? ''}`,
-    row.multiple && targetText(row.multiple.median, row),
+    targetText(row),
     backlogText(row),
     row.direct && `direct ${spreadText(row.direct)}`,
     row.relay && `relay ${spreadText(row.relay)}`,
@@ -82,6 +83,7 @@ export function markdown(
 function cells(row: Row): string[] {
   const target: Target = TARGETS[row.id];
   const { multiple } = row;
+  const judged = judgedOf(row);
   return [
     row.title,
     row.durability,
@@ -93,27 +95,35 @@ function cells(row: Row): string[] {
     target.gate?.toString() ?? '',
     target.goal?.toString() ?? '',
     target.peers ?? '',
-    multiple ? verdictText(multiple.median, row) : '',
+    judged ? verdictText(judged.median, row) : '',
     row.costs ? spreadText(row.costs.cpuUsPerEvent) : '',
     row.costs ? number(row.costs.anonMb) : '',
     [backlogText(row), ...notesOf(row)].filter(Boolean).join('; '),
   ];
 }
 
-function targetText(multiple: number, row: Row): string {
+function targetText(row: Row): string {
   const target: Target = TARGETS[row.id];
+  const judged = judgedOf(row);
+  if (judged === undefined) return '';
   const parts = [
-    target.scale && `on the targets' scale ${number(scaled(multiple, target))}`,
+    target.scale && `on the targets' scale ${number(scaled(judged.median, target))}`,
     target.gate !== undefined && `gate ${target.gate}`,
     target.goal !== undefined && `goal ${target.goal}`,
     target.peers && `best peer ${target.peers}`,
-    verdictText(multiple, row),
+    verdictText(judged.median, row),
   ];
   return parts.filter(Boolean).join(', ');
 }
 
-function verdictText(multiple: number, row: Row): string {
-  const verdict = VERDICTS[judge(multiple, TARGETS[row.id])];
+/** What the targets of the row are about. */
+function judgedOf({ id, measured, multiple }: Row): Spread | undefined {
+  const target: Target = TARGETS[id];
+  return target.isAbsolute ? measured : multiple;
+}
+
+function verdictText(figure: number, row: Row): string {
+  const verdict = VERDICTS[judge(figure, TARGETS[row.id])];
   return verdict !== '' && isDisturbed(row) ? `${verdict} (disturbed)` : verdict;
 }
 

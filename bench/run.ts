@@ -17,6 +17,9 @@ import { failedLine, markdown, terminalLine } from './report.ts';
 import type { Attempt, FailedRow, Row } from './row.ts';
 import { runChain, runFanOut, runLatency, runThroughput } from './rows/contests.ts';
 import { runFilters } from './rows/filters.ts';
+import { runInline } from './rows/inline.ts';
+import { runLarge } from './rows/large.ts';
+import { runMemory } from './rows/memory.ts';
 import { runRecovery } from './rows/recovery.ts';
 import { runHanging, runTriggers } from './rows/rivals.ts';
 import { openStage, type Stage } from './stage.ts';
@@ -33,6 +36,9 @@ const RUN: Readonly<Record<Group, RunGroup>> = {
   hanging: runHanging,
   filters: runFilters,
   recovery: runRecovery,
+  large: runLarge,
+  memory: runMemory,
+  inline: runInline,
 };
 
 const RESULTS = join(import.meta.dirname, 'results');

@@ -14,7 +14,7 @@ import type {
   Sent,
   SubscriberCalls,
 } from './processes/protocol.ts';
-import { machineCpuUs, usageOf } from './system.ts';
+import { machineCpuUs, usageOf, writtenBytesOf } from './system.ts';
 
 export interface Stage {
   readonly children: Children;
@@ -33,6 +33,10 @@ export interface Measurement extends Journey {
   /** CPU time of the watched process for each event, and the most anonymous memory it had. */
   readonly cpuUsPerEvent: number;
   readonly anonMb: number;
+  /** That, above what it had before. */
+  readonly anonGrowthMb: number;
+  /** Bytes that the watched process made the kernel write to a disk. */
+  readonly writtenBytes: number;
   /** Cores that processes other than ours used meanwhile: above a few per cent, the figures are not to be trusted. */
   readonly foreignCores: number;
 }
@@ -48,10 +52,11 @@ export interface Course {
 }
 
 /** Often enough to see a peak of memory that lasts, cheap enough to be invisible (50 us each). */
-const SAMPLE_EVERY_MS = 100;
-/** When nothing arrived for so long, nothing will: longer than the first retries' backoff (0.2, 0.4, 0.8 s). */
+const SAMPLE_EVERY_MS = 50;
+/** When not a byte arrived for so long, none will: longer than the first retries' backoff (0.2, 0.4, 0.8 s). */
 const QUIET_MS = 2_500;
-const DRAIN_MAX_MS = 60_000;
+/** 8 GB, the most that a row delivers after its last 202, at 70 MB/s. */
+const DRAIN_MAX_MS = 120_000;
 
 export async function openStage(): Promise<Stage> {
   const children = createChildren();
@@ -86,6 +91,8 @@ export async function measure(stage: Stage, course: Course): Promise<Measurement
     ...journey,
     cpuUsPerEvent: (metered.watchedCpuUs * course.lanes) / journey.deliveries,
     anonMb: metered.anonBytes / 1e6,
+    anonGrowthMb: metered.anonGrowthBytes / 1e6,
+    writtenBytes: metered.writtenBytes,
     foreignCores: metered.foreignCores,
   };
 }
@@ -94,19 +101,21 @@ export async function measure(stage: Stage, course: Course): Promise<Measurement
 async function untilDrained({ subscriber }: Stage, { status }: Sent, lanes: number): Promise<void> {
   const promised = status.filter((code) => code >= 200 && code < 300).length * lanes;
   const giveUpUs = nowUs() + DRAIN_MAX_MS * 1e3;
-  let count = await subscriber.call('count', null);
+  let { deliveries, bytes } = await subscriber.call('count', null);
   let movedUs = nowUs();
-  while (count < promised && nowUs() < Math.min(giveUpUs, movedUs + QUIET_MS * 1e3)) {
+  while (deliveries < promised && nowUs() < Math.min(giveUpUs, movedUs + QUIET_MS * 1e3)) {
     await sleepMs(20);
-    const before = count;
-    count = await subscriber.call('count', null);
-    if (count > before) movedUs = nowUs();
+    const before = bytes;
+    ({ deliveries, bytes } = await subscriber.call('count', null));
+    if (bytes > before) movedUs = nowUs();
   }
 }
 
 interface Metered {
   readonly watchedCpuUs: number;
   readonly anonBytes: number;
+  readonly anonGrowthBytes: number;
+  readonly writtenBytes: number;
   readonly foreignCores: number;
 }
 
@@ -119,8 +128,10 @@ function startMeter({ load, subscriber, relay }: Stage, watchPid = 0): { stop():
     ours: cpuOf(ours),
     watched: cpuOf([watchPid]),
     machine: machineCpuUs(),
+    anonBytes: usageOf(watchPid).anonBytes,
+    writtenBytes: writtenBytesOf(watchPid),
   };
-  let anonBytes = 0;
+  let { anonBytes } = start;
   const timer = setInterval(() => {
     anonBytes = Math.max(anonBytes, usageOf(watchPid).anonBytes);
   }, SAMPLE_EVERY_MS);
@@ -132,6 +143,8 @@ function startMeter({ load, subscriber, relay }: Stage, watchPid = 0): { stop():
       return {
         watchedCpuUs: cpuOf([watchPid]) - start.watched,
         anonBytes,
+        anonGrowthBytes: anonBytes - start.anonBytes,
+        writtenBytes: writtenBytesOf(watchPid) - start.writtenBytes,
         foreignCores: Math.max(0, foreignUs) / (nowUs() - start.us),
       };
     },

@@ -32,6 +32,22 @@ export function percentile(sortedValues: Float64Array, fraction: number): number
   return value;
 }
 
+/**
+ * Where a ratio that changes with size becomes 1, between the measured sizes, on logarithmic scales. From the first pair of
+ * neighbours that lie on both sides of 1. Points are by ascending size.
+ */
+export function crossingOf(
+  points: readonly { readonly size: number; readonly ratio: number }[],
+): number | undefined {
+  for (const [index, { size, ratio }] of points.entries()) {
+    const next = points[index + 1];
+    if (next === undefined || ratio > 1 === next.ratio > 1) continue;
+    const share = Math.log(ratio) / (Math.log(ratio) - Math.log(next.ratio));
+    return size * (next.size / size) ** share;
+  }
+  return undefined;
+}
+
 function median(order: Float64Array): number {
   const middle = order.length / 2;
   return (percentile(order, 0.5) + percentile(order, (Math.floor(middle) + 1) / order.length)) / 2;

@@ -2,7 +2,7 @@
  * The program under test: `knear serve` as a child process with its own resources, data folder and free ports, as a
  * user would start it. It prints nothing we read; it is ready when its admin port says so.
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { nowUs, sleepMs } from './clock.ts';
@@ -13,12 +13,21 @@ export interface Sut {
   readonly pid: number;
   /** From the start of the process to the first 200 of /readyz. */
   readonly readyMs: number;
+  /** What is left of large payloads now that everything should be settled; waits a moment for the last to go. */
+  payloadsLeft(): Promise<PayloadsLeft>;
   /** A crash: SIGKILL, resolves when the process is gone. */
   crash(): Promise<void>;
   /** The end: SIGKILL, and its data is removed (a run of all rows writes gigabytes). Idempotent. */
   discard(): Promise<void>;
   /** Starts again after a crash with the same data; other resources if given. */
   restart(resources?: string): Promise<Sut>;
+}
+
+export interface PayloadsLeft {
+  /** As knear counts them. */
+  readonly bytes: number;
+  /** Files in its payload folder, whatever knear knows of them. */
+  readonly files: number;
 }
 
 const ENTRY = join(import.meta.dirname, '..', 'main', 'knear.ts');
@@ -28,22 +37,34 @@ const READY_MAX_MS = 90_000;
 const PROBE_EVERY_MS = 5;
 /** Of what the program printed, when it fails: enough for a message and its stack. */
 const OUTPUT_TAIL_CHARACTERS = 2_000;
+/** Payloads go when their last settle is durable, a few milliseconds after the last answer. */
+const LEFT_MAX_MS = 5_000;
+/** Says whose the payloads are, and stays. */
+const IDENTITY = '_identity';
 
-/** @throws when it does not become ready, with the end of what it printed. */
-export async function startSut(children: Children, resources: string): Promise<Sut> {
+/**
+ * @param flags of `knear serve`, beside those for its folders and ports.
+ * @throws when it does not become ready, with the end of what it printed.
+ */
+export async function startSut(
+  children: Children,
+  resources: string,
+  flags: readonly string[] = [],
+): Promise<Sut> {
   const folder = children.folder('sut');
   mkdirSync(join(folder, 'resources'));
   mkdirSync(join(folder, 'data'));
-  return startIn({ children, folder }, resources);
+  return startIn({ children, folder, flags }, resources);
 }
 
 interface Place {
   readonly children: Children;
   readonly folder: string;
+  readonly flags: readonly string[];
 }
 
 async function startIn(place: Place, resources: string): Promise<Sut> {
-  const { children, folder } = place;
+  const { children, folder, flags } = place;
   writeFileSync(join(folder, 'resources', 'bench.yaml'), resources);
   const [port, adminPort] = await freePorts();
   const outputFile = join(folder, 'output.log');
@@ -53,6 +74,7 @@ async function startIn(place: Place, resources: string): Promise<Sut> {
       ...[ENTRY, 'serve'],
       ...['--resources', join(folder, 'resources'), '--data', join(folder, 'data')],
       ...['--port', String(port), '--admin-port', String(adminPort)],
+      ...flags,
     ],
     outputFile,
   );
@@ -67,6 +89,7 @@ async function startIn(place: Place, resources: string): Promise<Sut> {
     port,
     pid: program.pid,
     readyMs,
+    payloadsLeft: () => payloadsLeft({ adminPort, folder: join(folder, 'data', 'payloads') }),
     crash,
     async discard() {
       await crash();
@@ -105,6 +128,37 @@ async function isReady(adminPort: number): Promise<boolean> {
     return response.status === 200;
   } catch {
     return false; // nobody listens yet
+  }
+}
+
+interface PayloadPlaces {
+  readonly adminPort: number;
+  readonly folder: string;
+}
+
+async function payloadsLeft(places: PayloadPlaces): Promise<PayloadsLeft> {
+  const giveUpUs = nowUs() + LEFT_MAX_MS * 1e3;
+  for (;;) {
+    const left = { bytes: await liveBytes(places.adminPort), files: filesIn(places.folder) };
+    if ((left.bytes === 0 && left.files === 0) || nowUs() > giveUpUs) return left;
+    await sleepMs(PROBE_EVERY_MS);
+  }
+}
+
+async function liveBytes(adminPort: number): Promise<number> {
+  const response = await fetch(`http://127.0.0.1:${adminPort}/metrics`);
+  const bytes = /^knear_payload_live_bytes (\d+)$/m.exec(await response.text())?.[1];
+  if (bytes === undefined) throw new Error('knear serve tells no knear_payload_live_bytes');
+  return Number(bytes);
+}
+
+function filesIn(folder: string): number {
+  if (!existsSync(folder)) return 0;
+  try {
+    const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+    return entries.filter((entry) => entry.isFile() && entry.name !== IDENTITY).length;
+  } catch {
+    return 1; // a folder in it went while we looked: there was something, and the next look tells
   }
 }
 

@@ -35,6 +35,11 @@ export function usageOf(pid: number): Usage {
   };
 }
 
+/** Bytes that the process made the kernel write to a disk, mapped files included. Zero as above. */
+export function writtenBytesOf(pid: number): number {
+  return Number(/^write_bytes: (\d+)/m.exec(read(`/proc/${pid}/io`))?.[1] ?? 0);
+}
+
 /** CPU time that processes of the whole machine used, and what a hypervisor took away. */
 export function machineCpuUs(): number {
   const [user = 0, nice = 0, system = 0, , , , , steal = 0] = read('/proc/stat')

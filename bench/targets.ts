@@ -1,5 +1,6 @@
 /**
- * What each row is held to. A gate must hold, a goal is where we want to be; both are multiples, smaller is better.
+ * What each row is held to. A gate must hold, a goal is where we want to be; both are multiples, or where a target is
+ * absolute, the figure itself. Smaller is better.
  * `peers` are the best figures of existing Knative brokers and channels for the same path, volatile and durable,
  * measured with their real programs on a machine of the same size.
  *
@@ -16,6 +17,8 @@ export interface Target {
   readonly peers?: string;
   /** Which factor leads from our direct POST to the one that gate, goal and peers refer to. Absent: no direct POST. */
   readonly scale?: keyof typeof FLOOR_SCALE;
+  /** Gate and goal are in the unit of the row, not multiples. */
+  readonly isAbsolute?: true;
 }
 
 export type Verdict = 'goal' | 'gate' | 'miss' | 'none';
@@ -61,6 +64,27 @@ export const TARGETS = {
   'filter-cesql-condition': {},
   'filter-cesql-reply': {},
   recovery: {},
+  'large-1mb-1': {},
+  'large-1mb-4': {},
+  'large-1mb-16': {},
+  'large-16mb-1': {},
+  'large-16mb-4': {},
+  'large-16mb-16': {},
+  'large-64mb-1': {},
+  'large-64mb-4': {},
+  'large-64mb-16': {},
+  'large-256mb-1': {},
+  'large-256mb-4': {},
+  'large-256mb-16': {},
+  'large-written': {},
+  'large-left': { gate: 0, goal: 0, isAbsolute: true },
+  'memory-8-64mb': { gate: 64, goal: 32, isAbsolute: true },
+  'memory-1-1gib': { gate: 64, goal: 32, isAbsolute: true },
+  'inline-16kib': {},
+  'inline-64kib': {},
+  'inline-256kib': {},
+  'inline-1mb': {},
+  'inline-crossing': {},
 } as const satisfies Record<string, Target>;
 
 export type RowId = keyof typeof TARGETS;
@@ -70,8 +94,9 @@ export function scaled(multiple: number, target: Target): number {
   return target.scale === undefined ? multiple : multiple / FLOOR_SCALE[target.scale];
 }
 
-export function judge(multiple: number, target: Target): Verdict {
-  const value = scaled(multiple, target);
+/** @param figure a multiple, or of an absolute target the figure of the row. */
+export function judge(figure: number, target: Target): Verdict {
+  const value = scaled(figure, target);
   if (target.gate === undefined) return 'none';
   if (target.goal !== undefined && value <= target.goal) return 'goal';
   return value <= target.gate ? 'gate' : 'miss';

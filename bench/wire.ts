@@ -13,6 +13,11 @@ export interface RequestTemplate {
   readonly bytes: Buffer;
   /** Where the id's digits stand; `writeId` fills them. */
   readonly idOffset: number;
+  /**
+   * What follows `bytes` when the data is large: views of the same few bytes again and again, so that no event is in
+   * memory as a whole.
+   */
+  readonly pieces: readonly Buffer[];
 }
 
 export interface EventShape {
@@ -37,6 +42,13 @@ const SEQUENCE_DIGITS = 8;
 const SEQUENCE_END = 10 ** SEQUENCE_DIGITS;
 const ZERO = 48;
 
+/** Data up to here is written with its head at once: the kernel takes it in one call, and the rows' floors were taken so. */
+const WHOLE_BYTES_MAX = 1_048_576;
+/** What is written at a time of larger data: about what a socket on loopback takes; smaller ones cost more calls. */
+const PIECE_BYTES = 262_144;
+const OPENING = '{"data":"';
+const CLOSING = '"}';
+
 const HEAD_END = Buffer.from('\r\n\r\n');
 /** Node refuses heads above 16 KiB itself; past it the other side is not speaking HTTP. */
 const HEAD_BYTES_MAX = 16_384;
@@ -53,15 +65,18 @@ export function requestTemplate(shape: EventShape): RequestTemplate {
     `\r\nce-source: /bench\r\nce-type: ${shape.type}\r\nContent-Type: application/json\r\n` +
     `Content-Length: ${shape.dataBytes}\r\n\r\n`;
   const id = eventId(shape.run, 0);
+  const isLarge = shape.dataBytes > WHOLE_BYTES_MAX;
+  const data = isLarge ? OPENING : jsonOfSize(shape.dataBytes);
   return {
-    bytes: Buffer.from(beforeId + id + afterId + jsonOfSize(shape.dataBytes), 'latin1'),
+    bytes: Buffer.from(beforeId + id + afterId + data, 'latin1'),
     idOffset: beforeId.length + id.length - SEQUENCE_DIGITS,
+    pieces: isLarge ? piecesOfSize(shape.dataBytes - OPENING.length) : [],
   };
 }
 
 /** A private copy of the template: each connection overwrites the id in its own bytes. */
 export function copyTemplate(template: RequestTemplate): RequestTemplate {
-  return { bytes: Buffer.from(template.bytes), idOffset: template.idOffset };
+  return { ...template, bytes: Buffer.from(template.bytes) };
 }
 
 export function writeId(template: RequestTemplate, sequence: number): void {
@@ -162,7 +177,15 @@ function bodyBytes(head: string): number {
 }
 
 function jsonOfSize(bytes: number): string {
-  const frame = '{"data":""}';
-  if (bytes < frame.length) throw new Error(`events have at least ${frame.length} bytes of data`);
-  return `{"data":"${'x'.repeat(bytes - frame.length)}"}`;
+  const frameBytes = OPENING.length + CLOSING.length;
+  if (bytes < frameBytes) throw new Error(`events have at least ${frameBytes} bytes of data`);
+  return OPENING + 'x'.repeat(bytes - frameBytes) + CLOSING;
+}
+
+/** The rest of a JSON document after its opening. */
+function piecesOfSize(bytes: number): Buffer[] {
+  const same = Buffer.alloc(PIECE_BYTES, 'x');
+  const count = Math.floor((bytes - CLOSING.length) / PIECE_BYTES);
+  const last = 'x'.repeat(bytes - count * PIECE_BYTES - CLOSING.length) + CLOSING;
+  return [...Array.from({ length: count }, () => same), Buffer.from(last, 'latin1')];
 }

@@ -6,8 +6,7 @@ import { describe, expect, test } from '@jest/globals';
 
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { ANNOTATIONS } from '../controller/annotations.ts';
-import { CONFIG_LABEL } from '../controller/doors.ts';
+import { ANNOTATIONS, CONFIG_LABEL } from '../controller/annotations.ts';
 import { ERRORS } from '../core/errors.ts';
 import { flagOf, SETTING_NAMES, variableOf } from '../main/settings-table.ts';
 import { filesBelow, ROOT, sourceFiles } from './tidy/source-files.ts';
@@ -89,7 +88,9 @@ describe.each(pages)('$path', (page) => {
     const names = matches(page.text, /\bKNEAR_[A-Z]+(_[A-Z]+)*\b/g);
     expect(unknown(names, (name) => variables.includes(name) || codes.includes(name))).toEqual([]);
     const metrics = matches(page.text, /\bkn(ear)?_[a-z]+(_[a-z]+)*\b/g);
-    const source = read('main/observe/metrics.ts');
+    const source = ['metrics.ts', 'payload-families.ts']
+      .map((file) => read(`main/observe/${file}`))
+      .join();
     expect(
       unknown(metrics, (name) => source.includes(`${name.replace(/_(bucket|sum|count)$/, '')}`)),
     ).toEqual([]);
@@ -165,6 +166,7 @@ function anchorsOf(text: string): string[] {
 function isFlag(flag: string): boolean {
   const commands = ['--strict', '--namespace', '--output', '--admin-url', '--source'];
   const parked = ['--all', '--position', '--to', '--yes'];
+  const payload = ['--dry-run', '--force'];
   const send = ['--type', '--id', '--subject', '--extension', '--data', '--file', '--content-type'];
   const more = [...send, '--structured', '--retry', '--filter'];
   const own = [
@@ -173,6 +175,7 @@ function isFlag(flag: string): boolean {
     '--version',
     ...commands,
     ...parked,
+    ...payload,
     ...more,
     ...SETTING_NAMES.map(flagOf),
   ];

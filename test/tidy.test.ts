@@ -45,7 +45,7 @@ const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
   commander: ['main/commands/', 'main/knear.ts'],
   fastify: ['broker/server.ts', 'main/admin.ts'],
   lmdb: ['broker/log/lmdb.ts'],
-  'lru-cache': ['broker/log/records.ts'],
+  'lru-cache': ['broker/log/records.ts', 'broker/payload/cache.ts'],
   // Its type goes wherever a logger is passed.
   pino: ['broker/ingress.ts', 'main/'],
   'prom-client': ['main/observe/prometheus.ts'],
@@ -58,13 +58,17 @@ const ENTRIES = [
   'main/knear.ts',
   // The simplest store there is: for tests, the simulator, and whoever writes another one.
   'broker/log/memory.ts',
+  // The same for payloads.
+  'broker/payload/memory-store.ts',
 ];
 
 /** The start of a finding, without its line: why it may be. */
 const EXCEPTIONS: Readonly<Record<string, string>> = {
   'main/time.ts: ': 'the home of real time and chance',
   'main/sample-functions.ts: new Date()': 'a subscriber, written as any is; no simulation runs it',
+  'broker/log/lmdb.ts: randomBytes': 'a name that no other log has',
   'broker/log/owner-lock.ts: randomBytes': 'a name that no other process can have taken',
+  'broker/payload/payloads.ts: randomBytes': 'names that nobody can guess, and none twice',
   'main/knear.ts: nobody imports main': 'main/knear.js does, which is no TypeScript',
 };
 

@@ -1,6 +1,7 @@
 /**
  * One keep-alive connection of the load generator: one event in flight, one private copy of the request's bytes whose id
- * is overwritten for each event, one read buffer for all answers.
+ * is overwritten for each event, one read buffer for all answers. Large data follows in pieces that all connections share,
+ * as fast as the other side takes them.
  */
 import { connect, type Socket } from 'node:net';
 import { copyTemplate, createScanner, statusOf, writeId, type RequestTemplate } from '../wire.ts';
@@ -29,19 +30,33 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
   const template = copyTemplate(options.template);
   const readBuffer = Buffer.allocUnsafe(READ_BYTES);
   let inFlight = NOTHING_SENT;
+  let nextPiece = template.pieces.length;
+  /** Of an event that was answered before all of it was sent. */
+  let earlyStatus = 0;
   let isClosed = false;
 
   const connection: Connection = {
     send(sequence) {
       inFlight = sequence;
       writeId(template, sequence);
-      socket.write(template.bytes);
+      nextPiece = 0;
+      if (socket.write(template.bytes)) writePieces();
     },
     close() {
       isClosed = true;
       socket.destroy();
     },
   };
+
+  /** Until there is no room; 'drain' goes on. */
+  function writePieces(): void {
+    for (;;) {
+      const piece = template.pieces[nextPiece];
+      if (piece === undefined) return;
+      nextPiece += 1;
+      if (!socket.write(piece)) return;
+    }
+  }
 
   function answered(status: number): void {
     const sequence = inFlight;
@@ -53,7 +68,12 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
     const scan = createScanner({
       keepsBody: () => false,
       onMessage: (head) => {
-        answered(statusOf(head));
+        const status = statusOf(head);
+        if (nextPiece === template.pieces.length) return answered(status);
+        // A refusal. The rest is not sent, so that nothing else can be sent on this connection.
+        earlyStatus = status;
+        nextPiece = template.pieces.length;
+        dialled.destroy();
       },
     });
     const dialled = connect({
@@ -73,6 +93,7 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
       dialled.once('error', reject);
     });
     dialled.on('error', () => undefined); // 'close' follows and says the same
+    dialled.on('drain', writePieces);
     dialled.once('close', () => {
       if (!isClosed) void redial();
     });
@@ -81,8 +102,11 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
 
   async function redial(): Promise<void> {
     try {
+      nextPiece = template.pieces.length;
       socket = await dial();
-      answered(0);
+      const status = earlyStatus;
+      earlyStatus = 0;
+      answered(status);
     } catch (error) {
       options.onError(new Error('the connection broke and cannot be made again', { cause: error }));
     }

@@ -16,6 +16,8 @@ import type { ClosedLoop, Job, LoadCalls, OpenLoop, Sent } from './protocol.ts';
 
 /** Longest wait for the last answers; a producer would have given up by then, too. */
 const LAST_ANSWERS_MS = 20_000;
+/** And longer for large events: 20 MB/s, a tenth of what a slow disk of today takes. */
+const SLOWEST_BYTES_PER_MS = 20_000;
 /** Open loop: connections made beforehand. More than are busy at any rate we use, unless the other side stalls. */
 const OPEN_LOOP_CONNECTIONS = 32;
 /** Timers are a millisecond coarse: they take us near the moment, a short blocking wait takes us closer. */
@@ -137,7 +139,8 @@ async function withConnections(
   );
   try {
     const lateUs = await Promise.race([send(connections), broken]);
-    const giveUpUs = nowUs() + LAST_ANSWERS_MS * 1e3;
+    const lastBytes = count * job.dataBytes;
+    const giveUpUs = nowUs() + (LAST_ANSWERS_MS + lastBytes / SLOWEST_BYTES_PER_MS) * 1e3;
     while (!ledger.isAnswered() && nowUs() < giveUpUs) {
       await Promise.race([sleepMs(2), broken]);
     }

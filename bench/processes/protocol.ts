@@ -49,6 +49,13 @@ export interface Arrivals {
   readonly atUs: Float64Array;
 }
 
+/** Since `begin`. */
+export interface Counted {
+  readonly deliveries: number;
+  /** Of whatever came, whole requests or not: they move while a large event is on its way. */
+  readonly bytes: number;
+}
+
 /** Each request that a child understands, with its answer. (Types, not interfaces: these can be used as `Calls`.) */
 export type LoadCalls = {
   readonly load: { readonly ask: Job; readonly answer: Sent };
@@ -57,7 +64,7 @@ export type LoadCalls = {
 export type SubscriberCalls = {
   /** Forgets what arrived and counts events of this run from now on. */
   readonly begin: { readonly ask: { readonly run: number }; readonly answer: null };
-  readonly count: { readonly ask: null; readonly answer: number };
+  readonly count: { readonly ask: null; readonly answer: Counted };
   readonly collect: { readonly ask: null; readonly answer: Arrivals };
 };
 

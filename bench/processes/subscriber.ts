@@ -30,6 +30,7 @@ interface Recorder {
 
 function main(): void {
   let run = 0;
+  let bytes = 0;
   let recorder = createRecorder();
 
   const server = createServer({ noDelay: true }, (socket) => {
@@ -48,7 +49,10 @@ function main(): void {
         }
       },
     });
-    socket.on('data', scan);
+    socket.on('data', (chunk) => {
+      bytes += chunk.length;
+      scan(chunk);
+    });
     // A sender that is killed or gives up resets its connections; what it sent is counted already.
     socket.on('error', () => socket.destroy());
   });
@@ -58,10 +62,11 @@ function main(): void {
     serveParent<SubscriberCalls>((server.address() as AddressInfo).port, {
       begin(ask) {
         run = ask.run;
+        bytes = 0;
         recorder = createRecorder();
         return null;
       },
-      count: () => recorder.count(),
+      count: () => ({ deliveries: recorder.count(), bytes }),
       collect: () => recorder.arrivals(),
     });
   });

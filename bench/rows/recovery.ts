@@ -63,7 +63,7 @@ async function fill(
 
 async function untilFirst({ subscriber }: Stage): Promise<void> {
   const giveUpUs = nowUs() + FIRST_DELIVERY_MAX_MS * 1e3;
-  while ((await subscriber.call('count', null)) === 0) {
+  while ((await subscriber.call('count', null)).deliveries === 0) {
     if (nowUs() > giveUpUs) throw new Error('nothing was delivered after the restart');
     await sleepMs(5);
   }

@@ -1,7 +1,7 @@
 /**
- * Rows in which the program stands against itself under other resources: many Triggers of which one matches, and a
- * subscriber that hangs beside a healthy one. Both programs live at the same time and take turns, so that a machine that
- * grows slower touches both.
+ * Rows in which the program stands against itself under other resources or flags: many Triggers of which one matches, and
+ * a subscriber that hangs beside a healthy one; `inline.ts` has more. Both programs live at the same time and take turns,
+ * so that a machine that grows slower touches both.
  */
 import { EMBEDDED, costs, fates, foreignCores, WARM_UP_MS } from '../contest.ts';
 import { BROKER_PATH, MATCHING_TYPE, brokerYaml, type TriggerPlan } from '../manifests.ts';
@@ -29,8 +29,8 @@ export async function runTriggers(stage: Stage, options: Options, attempt: Attem
   for (const { id, count } of TRIGGER_COUNTS) {
     await attempt(`${count} Triggers`, async () => {
       const rounds = await runRivals(stage, {
-        plain: { count: 1, matching: 1 },
-        other: { count, matching: 1 },
+        plain: { plan: { count: 1, matching: 1 } },
+        other: { plan: { count, matching: 1 } },
         load: { ...SATURATED, until: { ms: options.ms } },
         rounds: options.rounds,
       });
@@ -43,8 +43,8 @@ export async function runHanging(stage: Stage, options: Options, attempt: Attemp
   const ms = Math.max(options.ms, HANGING_MS_MIN);
   await attempt('hanging subscriber', async () => {
     const rounds = await runRivals(stage, {
-      plain: { count: 1, matching: 1 },
-      other: { count: 1, matching: 1, hasHanging: true },
+      plain: { plan: { count: 1, matching: 1 } },
+      other: { plan: { count: 1, matching: 1, hasHanging: true } },
       load: { kind: 'open', perSecond: HANGING_PER_SECOND, dataBytes: KB, ms },
       rounds: options.rounds,
     });
@@ -57,23 +57,32 @@ interface TriggerCount {
   readonly count: number;
 }
 
+interface Rival {
+  readonly plan: TriggerPlan;
+  readonly flags?: readonly string[];
+}
+
 interface Rivalry {
-  readonly plain: TriggerPlan;
-  readonly other: TriggerPlan;
+  readonly plain: Rival;
+  readonly other: Rival;
   readonly load: Load;
+  /** Events of 1 KB if absent. */
+  readonly warmUp?: Load;
   readonly rounds: number;
 }
 
-interface RivalRound {
+export interface RivalRound {
   readonly plain: Measurement;
   readonly other: Measurement;
 }
 
-async function runRivals(stage: Stage, rivalry: Rivalry): Promise<RivalRound[]> {
+export async function runRivals(stage: Stage, rivalry: Rivalry): Promise<RivalRound[]> {
   const url = `http://127.0.0.1:${stage.subscriber.port}`;
-  const plain = await startSut(stage.children, brokerYaml(url, rivalry.plain));
+  const start = async ({ plan, flags }: Rival): Promise<Sut> =>
+    startSut(stage.children, brokerYaml(url, plan), flags);
+  const plain = await start(rivalry.plain);
   try {
-    const other = await startSut(stage.children, brokerYaml(url, rivalry.other));
+    const other = await start(rivalry.other);
     try {
       return await takeTurns(stage, { plain, other }, rivalry);
     } finally {
@@ -98,8 +107,9 @@ async function takeTurns(stage: Stage, pair: Pair, rivalry: Rivalry): Promise<Ri
       type: MATCHING_TYPE,
       watchPid: sut.pid,
     });
-  await turn(pair.plain, WARM_UP);
-  await turn(pair.other, WARM_UP);
+  const { warmUp = WARM_UP } = rivalry;
+  await turn(pair.plain, warmUp);
+  await turn(pair.other, warmUp);
   const rounds: RivalRound[] = [];
   for (let round = 0; round < rivalry.rounds; round += 1) {
     rounds.push({
@@ -135,7 +145,8 @@ function hangingRow(rounds: readonly RivalRound[]): Row {
   };
 }
 
-function commonRow(
+/** What such a row says whatever it is about. */
+export function commonRow(
   rounds: readonly RivalRound[],
 ): Pick<Row, 'durability' | 'costs' | 'lost' | 'foreignCores' | 'notes'> {
   const others = rounds.map(({ other }) => other);

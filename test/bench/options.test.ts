@@ -17,6 +17,11 @@ describe('the command line of the bench', () => {
     expect(groups).toEqual(['throughput', 'chain']);
   });
 
+  test('runs the rows of large payloads by name', () => {
+    const { groups } = parseOptions(['--only', 'inline,memory,large']);
+    expect(groups).toEqual(['large', 'memory', 'inline']);
+  });
+
   test('takes fractions of a second', () => {
     expect(parseOptions(['--seconds', '0.5']).ms).toBe(500);
   });

@@ -82,6 +82,21 @@ describe('a row', () => {
     }
   });
 
+  test.each([
+    { growthMb: 32, says: 'goal reached' },
+    { growthMb: 33, says: 'gate passed, goal missed' },
+    { growthMb: 65, says: 'GATE MISSED' },
+  ])('with an absolute target is judged by its figure: $growthMb MB, $says', (each) => {
+    const { direct, relay, multiple, multipleOf, ...bare } = latencyRow(1, {
+      id: 'memory-1-1gib',
+      unit: 'MB above before',
+      measured: same(each.growthMb),
+    });
+    expect([direct, relay, multiple, multipleOf]).not.toContain(undefined);
+    expect(terminalLine(bare)).toContain(`gate 64, goal 32, ${each.says}`);
+    expect(markdown([bare], [], AT)).toContain(`| ${each.says} |`);
+  });
+
   test('that lost events says so loudly', () => {
     expect(terminalLine(latencyRow(3, { lost: 2 }))).toContain('LOST 2');
   });

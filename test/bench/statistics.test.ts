@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { percentile, sorted, spread } from '../../bench/statistics.ts';
+import { crossingOf, percentile, sorted, spread } from '../../bench/statistics.ts';
 
 describe('spread', () => {
   test.each([
@@ -38,6 +38,31 @@ describe('percentile', () => {
 
   test('refuses to be taken of nothing', () => {
     expect(() => percentile(sorted([]), 0.5)).toThrow();
+  });
+});
+
+describe('a crossing', () => {
+  const points = (...ratios: readonly number[]) =>
+    ratios.map((ratio, index) => ({ size: 4 ** index * 16, ratio }));
+
+  test.each([
+    { name: 'half way between two sizes', ratios: [2, 0.5], size: 32 },
+    { name: 'nearer to the ratio that is nearer to 1', ratios: [4, 0.5], size: 16 * 4 ** (2 / 3) },
+    { name: 'of a ratio that grows', ratios: [0.5, 2], size: 32 },
+    { name: 'between the last sizes', ratios: [9, 3, 2, 0.5], size: 512 },
+    { name: 'the first of several', ratios: [2, 0.5, 2], size: 32 },
+    { name: 'at a size that was measured', ratios: [2, 1, 0.5], size: 64 },
+  ])('lies $name', ({ ratios, size }) => {
+    expect(crossingOf(points(...ratios))).toBeCloseTo(size);
+  });
+
+  test.each([
+    { name: 'always above 1', ratios: [3, 2, 1.01] },
+    { name: 'always below 1', ratios: [0.9, 0.5] },
+    { name: 'one alone', ratios: [2] },
+    { name: 'none', ratios: [] },
+  ])('is not made up where ratios are $name', ({ ratios }) => {
+    expect(crossingOf(points(...ratios))).toBeUndefined();
   });
 });
 

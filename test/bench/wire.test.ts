@@ -68,6 +68,30 @@ describe('a request', () => {
   });
 });
 
+describe('a large request', () => {
+  test.each([
+    { name: 'just too large to be sent at once', dataBytes: 1_048_577 },
+    { name: 'whose pieces are all full', dataBytes: 9 + 5 * 262_144 },
+    { name: 'whose last piece holds one byte more', dataBytes: 9 + 2 + 5 * 262_144 + 1 },
+    { name: 'of 3 MB', dataBytes: 3_000_000 },
+  ])('$name is a JSON document of its size', ({ dataBytes }) => {
+    const { bytes, pieces } = requestTemplate({ ...SHAPE, dataBytes });
+    const [message] = scanAll([bytes, ...pieces]);
+    expect(message?.body).toHaveLength(dataBytes);
+    expect(() => JSON.parse(message?.body ?? '') as unknown).not.toThrow();
+  });
+
+  test('of 1 GiB takes no more memory than two pieces', () => {
+    const { bytes, pieces } = copyTemplate(requestTemplate({ ...SHAPE, dataBytes: 2 ** 30 }));
+    expect(bytes.byteLength).toBeLessThan(1_024);
+    expect(new Set(pieces.map(({ buffer }) => buffer)).size).toBeLessThanOrEqual(2);
+  });
+
+  test('of 1 MB goes out in one write, as those that the floors were taken with', () => {
+    expect(requestTemplate({ ...SHAPE, dataBytes: 1_000_000 }).pieces).toEqual([]);
+  });
+});
+
 test.each([
   { name: 'another run', head: 'POST / HTTP/1.1\r\nce-id: r6-00000001' },
   { name: 'a run whose number begins the same', head: 'POST / HTTP/1.1\r\nce-id: r70-00000001' },

@@ -80,7 +80,7 @@ function resources(url: string): string {
 
 beforeAll(async () => {
   subscriber = await stage.subscriber();
-  program = await stage.start(resources(subscriber.url));
+  program = await stage.start(resources(subscriber.url), { flags: ['--event-max', '1Mi'] });
 });
 
 afterAll(() => stage.close());
@@ -288,7 +288,7 @@ describe('a reply', () => {
 });
 
 describe('the door', () => {
-  /** 1 MiB, `eventMax`. */
+  /** 1 MiB: what the program was told. */
   const LIMIT_BYTES = 1024 * 1024;
 
   test('takes an event of exactly 1 MiB and delivers all of it', async () => {

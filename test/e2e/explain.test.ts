@@ -95,6 +95,7 @@ describe('an event that was retried, then dead-lettered', () => {
       expect.stringMatching(/^accepted  \d{4}-.*Z, <time> ago; times below count from then$/),
       'broker default/main',
       '+  came in',
+      'payload inline, 11 B',
       '+  its producer was answered 202, after <time>',
       'trigger default/orders: DEAD-LETTERED after 3 attempts',
       '+  attempt 1: http://s/orders: answered 503 (KNEAR_REJECTED), took <time>',
@@ -168,12 +169,13 @@ test('retried, then answered, but nobody takes the reply: dead-lettered, with al
   await eventually('the dead letter', () => subscriber.at('/sink').find(({ id }) => id === 'q-1'));
   await program.idle();
   const lines = plain((await explain('q-1')).stdout);
-  expect(lines.slice(lines.indexOf('channel default/questions') + 3)).toEqual([
+  expect(lines.slice(lines.indexOf('channel default/questions') + 4)).toEqual([
     'subscription default/asks: DEAD-LETTERED after 2 attempts',
     '+  attempt 1: http://s/questions: answered 500 (KNEAR_REJECTED), took <time>',
     expect.stringMatching(/^waits 0 ms in memory, until \+/),
     '+  attempt 2: http://s/questions: answered 200, took <time>',
     '+  replied with event answer from /e2e, type answer, to http://s/answers',
+    'payload inline, 3 B',
     '+  attempt 1 for the reply: http://s/answers: answered 500 (KNEAR_REJECTED), took <time>',
     expect.stringMatching(/^waits 0 ms in memory, until \+/),
     '+  attempt 2 for the reply: http://s/answers: answered 500 (KNEAR_REJECTED), took <time>',

@@ -22,13 +22,23 @@ export function yamlOf(...manifests: readonly Manifest[]): string {
   return manifests.map((manifest) => stringify(manifest)).join('---\n');
 }
 
-export function broker(name: string, { delivery, ...common }: Common = {}): Manifest {
+export interface BrokerSpec extends Common {
+  /** Name of its ConfigMap. */
+  readonly config?: string;
+}
+
+export function broker(name: string, { delivery, config, ...common }: BrokerSpec = {}): Manifest {
+  const configRef = { apiVersion: 'v1', kind: 'ConfigMap', name: config };
   return {
     apiVersion: 'eventing.knative.dev/v1',
     kind: 'Broker',
     metadata: metadata(name, common),
-    spec: { delivery },
+    spec: { ...(config !== undefined && { config: configRef }), delivery },
   };
+}
+
+export function configMap(name: string, data: Readonly<Record<string, string>>): Manifest {
+  return { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name }, data };
 }
 
 export interface TriggerSpec extends Common {

@@ -4,7 +4,7 @@
  * It is told to take free ports, and says in its banner which ones it got: they change with every start. It counts as
  * started when its admin port says that it is ready.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -35,6 +35,13 @@ export interface Status {
   readonly reason: string;
   readonly message: string;
   readonly infos: readonly string[];
+}
+
+/** What a command of the program said. */
+export interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
 }
 
 export const ENTRY = join(import.meta.dirname, '..', '..', 'main', 'knear.ts');
@@ -122,6 +129,11 @@ export class Program {
     return exit ? '' : url;
   }
 
+  /** Of its admin port; new after each start. */
+  get adminUrl(): string {
+    return this.#running().adminUrl ?? '';
+  }
+
   get pid(): number {
     return this.#running().pid;
   }
@@ -142,7 +154,7 @@ export class Program {
   }
 
   async get(path: '/readyz' | '/healthz' | '/metrics' | '/resources'): Promise<Response> {
-    return fetch(`${this.#running().adminUrl ?? ''}${path}`);
+    return fetch(`${this.adminUrl}${path}`);
   }
 
   async statuses(): Promise<readonly Status[]> {
@@ -172,6 +184,16 @@ export class Program {
       },
       { withinMs, otherwise: () => waiting },
     );
+  }
+
+  /** Runs a command of the program that asks this one, such as `parked list`. */
+  command(...args: readonly string[]): Promise<Ran> {
+    const given = [ENTRY, ...args, '--admin-url', this.adminUrl];
+    return new Promise((resolve) => {
+      execFile(process.execPath, given, (error, stdout, stderr) => {
+        resolve({ code: Number(error?.code ?? 0), stdout, stderr });
+      });
+    });
   }
 
   /** Writes a file of resources as editors do, by renaming. Whoever needs to know waits for the effect. */

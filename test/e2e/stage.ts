@@ -9,12 +9,15 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { guard } from './guard.ts';
+import { openLargeSubscriber, type LargeSubscriber } from './large-events.ts';
 import { Program, type ProgramOptions } from './program.ts';
 import { openSubscriber, type Subscriber } from './subscriber.ts';
 
 export interface Stage {
   /** @param host another address of this machine than 127.0.0.1 */
   subscriber(host?: string): Promise<Subscriber>;
+  /** One that holds no data. */
+  largeSubscriber(): Promise<LargeSubscriber>;
   /** Writes the resources, starts the program, and resolves when it is ready. */
   start(resources: string, options?: Omit<ProgramOptions, 'folder'>): Promise<Program>;
   /** A program that is not started yet. */
@@ -50,6 +53,11 @@ export function openStage(): Stage {
     program,
     async subscriber(host) {
       const opened = await openSubscriber(host);
+      closers.push(() => opened.close());
+      return opened;
+    },
+    async largeSubscriber() {
+      const opened = await openLargeSubscriber();
       closers.push(() => opened.close());
       return opened;
     },

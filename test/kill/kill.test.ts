@@ -5,6 +5,9 @@ import { isGood, lineOf, runKillTest } from './kill.ts';
 const KILLS = 20;
 /** It takes 40 s alone on two cores. */
 const LIMIT_MS = 170_000;
+/** One round of large events at least, which has one of 20 MB. */
+const LARGE_MIN = 8;
+const LARGE_MIN_BYTES = 20_000_000;
 
 test(
   'nothing that was acknowledged is lost over twenty kills',
@@ -17,6 +20,8 @@ test(
     expect(isGood(report)).toBe(true);
     // The run has tried what it is about.
     expect(report.acknowledged).toBeGreaterThan(KILLS * 20);
+    expect(report.large).toBeGreaterThan(LARGE_MIN);
+    expect(report.largeBytes).toBeGreaterThan(LARGE_MIN_BYTES);
     expect(report.deadLettered).toBeGreaterThan(0);
     expect(report.parked).toBeGreaterThan(0);
   },

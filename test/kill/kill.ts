@@ -1,15 +1,18 @@
 /**
  * The kill test: the real program under load, killed with SIGKILL at random moments and started again on the same folder.
  * In the end everything settles, and every event that was answered 202 must have reached every subscriber that wants it,
- * its dead letter sink, or be parked.
+ * its dead letter sink, or be parked. Nobody got anything else than what was sent, and when what is parked has been
+ * delivered, too, no large data is left behind.
  *
  * Chance is seeded, so that a seed gives the same mixture of events, moods and moments; two processes and a disk do not
  * run in lockstep, so it does not give the same run.
  */
-import { pause } from '../e2e/eventually.ts';
+import { eventually, pause } from '../e2e/eventually.ts';
+import { payloadFilesOf } from '../e2e/payload-files.ts';
 import type { Program } from '../e2e/program.ts';
 import { openStage } from '../e2e/stage.ts';
 import { SeededRandom } from '../sim/random.ts';
+import { isLarge } from './body.ts';
 import { startProducers, type Producers } from './producers.ts';
 import { KINDS, resources } from './scenery.ts';
 import { brokenPromises, duplicates, outOfOrder, type Broken } from './verdict.ts';
@@ -30,6 +33,9 @@ export interface KillReport {
   /** Kills that came before the program was ready. */
   readonly killsAtStart: number;
   readonly acknowledged: number;
+  /** Of them, those whose data is kept beside the log. */
+  readonly large: number;
+  readonly largeBytes: number;
   readonly sends: number;
   readonly requests: number;
   readonly duplicates: number;
@@ -75,6 +81,7 @@ export function lineOf(report: KillReport): string {
     `seed ${String(report.seed)}`,
     `${number(report.kills)} kills (${number(report.killsAtStart)} during a start)`,
     `${number(report.acknowledged)} events acknowledged in ${number(report.sends)} sends`,
+    `${number(report.large)} of them large (${number(Math.round(report.largeBytes / 1e6))} MB)`,
     `${number(report.requests)} requests to subscribers`,
     `${number(report.duplicates)} duplicates`,
     `${number(report.deadLettered)} dead-lettered`,
@@ -155,8 +162,12 @@ async function conclude(scene: Scene, { faults, startMs, ...facts }: Facts): Pro
   await producers.stop();
   await program.idle(SETTLE_MAX_MS);
   const parked = await readParked(program);
-  const allFaults = [...faults, ...program.complaints, ...(await restartFaults(scene, parked))];
+  const lateFaults = [
+    ...(await restartFaults(scene, parked)),
+    ...(await leftFaults(scene, parked)),
+  ];
   const { acknowledged } = producers;
+  const large = acknowledged.filter(isLarge);
   const taken = (path: string) => worker.taken(path);
   const sum = (paths: readonly string[], count: (path: string) => number) =>
     paths.reduce((total, path) => total + count(path), 0);
@@ -164,6 +175,8 @@ async function conclude(scene: Scene, { faults, startMs, ...facts }: Facts): Pro
   return {
     ...facts,
     acknowledged: acknowledged.length,
+    large: large.length,
+    largeBytes: large.reduce((total, { sizeBytes }) => total + sizeBytes, 0),
     sends: KINDS.reduce((total, kind) => total + producers.sends(kind), 0),
     requests: worker.requests,
     duplicates: sum(worker.paths(), (path) => duplicates(taken(path))),
@@ -172,7 +185,7 @@ async function conclude(scene: Scene, { faults, startMs, ...facts }: Facts): Pro
     lost: brokenPromises({ acknowledged, taken, parked: (egress) => parked.get(egress) ?? 0 }),
     outOfOrder: outOfOrder(taken('/ordered')),
     torn: worker.torn,
-    faults: allFaults,
+    faults: [...faults, ...program.complaints, ...lateFaults],
     tookMs: performance.now() - startMs,
   };
 }
@@ -213,6 +226,47 @@ async function restartFaults(
   const count = parked.get('trigger:parked.kill') ?? 0;
   if (count > most) faults.push(`${String(count)} parked of ${String(most)} sent`);
   return faults;
+}
+
+/**
+ * Nothing is kept but what is parked; and nothing at all, in the store or on its way there, when that has been delivered,
+ * too, by subscribers that have recovered.
+ */
+async function leftFaults(
+  { program, worker }: Scene,
+  parked: ReadonlyMap<string, number>,
+): Promise<string[]> {
+  const faults: string[] = [];
+  const check = async (when: string, isRight: (files: number, live: number) => boolean) => {
+    let found: readonly string[] = [];
+    const look = async () => {
+      found = payloadFilesOf(program);
+      return isRight(found.length, await program.metric('knear_payload_live_objects'));
+    };
+    await eventually('right', look).catch(() => {
+      faults.push(
+        `${when}, ${String(found.length)} payloads are left: ${found.slice(0, 3).join()}`,
+      );
+    });
+  };
+  await check('after a restart', (files, live) => files === live);
+  worker.heal();
+  for (const [egress, count] of parked) {
+    if (count > 0) faults.push(...(await replay(program, egress)));
+  }
+  await program.idle(SETTLE_MAX_MS);
+  await check('after everything is delivered', (files, live) => files === 0 && live === 0);
+  const stillParked = await program.metric('knear_lag', { state: 'parked' });
+  if (stillParked > 0) faults.push(`${String(stillParked)} are parked again`);
+  return faults;
+}
+
+/** @param egress as metrics name it: `trigger:name.namespace` */
+async function replay(program: Program, egress: string): Promise<string[]> {
+  const [, kind = '', name = '', namespace = ''] = /^(\w+):(.+)\.(.+)$/.exec(egress) ?? [];
+  const given = [kind, name, '--namespace', namespace, '--all'];
+  const ran = await program.command('parked', 'replay', ...given);
+  return ran.code === 0 ? [] : [`replay of ${egress}: ${ran.stdout}${ran.stderr}`];
 }
 
 /** The work, or the reason of the abort, whichever is first. */

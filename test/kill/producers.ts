@@ -4,9 +4,10 @@
  */
 import { Agent } from 'node:http';
 import { pause } from '../e2e/eventually.ts';
+import { contentOf } from '../e2e/content.ts';
 import { binary, post } from '../e2e/producer.ts';
 import type { SeededRandom } from '../sim/random.ts';
-import { bodyOf } from './body.ts';
+import { CHAIN_MAX_BYTES, isLarge, largeSize, mediumSize, smallSize } from './body.ts';
 import { BROKER_PATH, typeOf, type Kind, type SentEvent } from './scenery.ts';
 
 export interface Producers {
@@ -33,6 +34,11 @@ const ORDERED_PRODUCERS = 2;
 /** Between bursts: about 300 events a second in all, a load that two cores bear beside the rest of a test run. */
 const THINK_MIN_MS = 20;
 const THINK_MAX_MS = 90;
+/** Large events, one after the other: one of 20 MB may take several lives of the program, and holds up only its own. */
+const LARGE_PRODUCERS = 3;
+/** Between large events: some ten megabytes a second, beside the rest. */
+const LARGE_THINK_MIN_MS = 50;
+const LARGE_THINK_MAX_MS = 150;
 /** After a failure: soon enough to meet the program in the first moments of its next life. */
 const AGAIN_AFTER_MS = 25;
 
@@ -45,16 +51,13 @@ export function startProducers({ random, url }: ProducersOptions): Producers {
 
   async function deliver(
     event: SentEvent,
-    headers: Readonly<Record<string, string>>,
+    headers: Readonly<Record<string, string>> = {},
   ): Promise<void> {
-    const sizeBytes = sizeOf(event.kind, random);
-    const attributes = {
-      id: event.id,
-      type: typeOf(event.kind),
-      size: String(sizeBytes),
-      ...headers,
-    };
-    const request = { headers: binary(attributes), body: bodyOf(event.id, sizeBytes) };
+    const { id, kind, sizeBytes } = event;
+    const attributes = { id, type: typeOf(kind), size: String(sizeBytes), ...headers };
+    const isChunked = isLarge(event) && random.chance(0.5);
+    const body = contentOf(id, sizeBytes);
+    const request = { headers: binary(attributes), body, isChunked };
     while (state !== 'abandoned') {
       sends.set(event.kind, (sends.get(event.kind) ?? 0) + 1);
       if ((await statusOf(request)) === 202) {
@@ -73,29 +76,42 @@ export function startProducers({ random, url }: ProducersOptions): Producers {
     }
   }
 
-  function next(kind: Kind): SentEvent {
+  function next(kind: Kind, sizeBytes: number): SentEvent {
     count += 1;
-    return { id: `${kind}-${String(count)}`, kind };
+    return { id: `${kind}-${String(count)}`, kind, sizeBytes };
   }
 
   async function sendBursts(): Promise<void> {
     while (state === 'sending') {
       const burst = Array.from({ length: 1 + random.below(BURST_MAX) }, () => pickKind(random));
-      await Promise.all(burst.map((kind) => deliver(next(kind), {})));
+      const sizeOf = (kind: Kind) => (kind === 'big' ? mediumSize(random) : smallSize(random));
+      await Promise.all(burst.map((kind) => deliver(next(kind, sizeOf(kind)))));
       await pause(random.between(THINK_MIN_MS, THINK_MAX_MS));
+    }
+  }
+
+  async function sendLarge(firstTurn: number): Promise<void> {
+    for (let turn = firstTurn; state === 'sending'; turn += 1) {
+      const sizeBytes = largeSize(turn, random);
+      const kind = pickLargeKind(random);
+      const isTooMuch = kind === 'chain' && sizeBytes > CHAIN_MAX_BYTES;
+      await deliver(next(isTooMuch ? 'big' : kind, sizeBytes));
+      await pause(random.between(LARGE_THINK_MIN_MS, LARGE_THINK_MAX_MS));
     }
   }
 
   async function sendInOrder(key: string): Promise<void> {
     for (let number = 0; state === 'sending'; number += 1) {
       const id = `ordered-${key}-${String(number)}`;
-      await deliver({ id, kind: 'ordered' }, { partitionkey: key });
+      const event: SentEvent = { id, kind: 'ordered', sizeBytes: smallSize(random) };
+      await deliver(event, { partitionkey: key });
       await pause(random.between(THINK_MIN_MS, THINK_MAX_MS) / 2);
     }
   }
 
   const all = Promise.all([
     ...Array.from({ length: BURST_PRODUCERS }, sendBursts),
+    ...Array.from({ length: LARGE_PRODUCERS }, async (_, turn) => sendLarge(turn)),
     ...Array.from({ length: ORDERED_PRODUCERS }, async (_, key) => sendInOrder(String(key))),
   ]);
   return {
@@ -123,8 +139,9 @@ function pickKind(random: SeededRandom): Exclude<Kind, 'ordered'> {
   return roll < 0.97 ? 'parked' : 'big';
 }
 
-function sizeOf(kind: Kind, random: SeededRandom): number {
-  // Up to the largest that is taken, 1 MiB.
-  if (kind === 'big') return 64 * 1024 + random.below(960 * 1024);
-  return random.below(2_000);
+/** Large data on each way that an event can go: kept while it fails, in a dead letter, parked, in replies. */
+const LARGE_KINDS = ['big', 'big', 'late', 'doomed', 'parked', 'chain', 'chain'] as const;
+
+function pickLargeKind(random: SeededRandom): Kind {
+  return LARGE_KINDS[random.below(LARGE_KINDS.length)] ?? 'big';
 }

@@ -3,7 +3,7 @@
  * must have arrived in the end. Pure.
  *
  *   Broker main -+- all      every event ------------------------> /all
- *                +- big      large bodies -----------------------> /big
+ *                +- big      only large data --------------------> /big
  *                +- ordered  one after the other, by key --------> /ordered
  *                +- late     fails twice, waits in the log ------> /late
  *                +- doomed   always fails -----------------------> /doomed, then /dead/doomed
@@ -27,6 +27,7 @@ export type Kind = (typeof KINDS)[number];
 export interface SentEvent {
   readonly id: string;
   readonly kind: Kind;
+  readonly sizeBytes: number;
 }
 
 /** One arrival that an acknowledged event must lead to: any of these places has this id. */
@@ -59,6 +60,8 @@ export function resources(url: string): string {
     deadLetterSink: { uri: `${url}/dead/${sink}` },
     ...more,
   });
+  /** Large data that takes its time is no failure then. */
+  const patient = { timeout: undefined };
   const ofKind = (kind: Kind, more: object = {}, annotations = {}) =>
     trigger(kind, {
       namespace,
@@ -73,9 +76,9 @@ export function resources(url: string): string {
       namespace,
       filters: [{ prefix: { type: 'kill.' } }],
       subscriber: `${url}/all`,
-      delivery: delivery('all'),
+      delivery: delivery('all', patient),
     }),
-    ofKind('big'),
+    ofKind('big', patient),
     ofKind('ordered', {}, { 'knear.dev/order': 'key' }),
     // Over a second: such waits are kept in the log.
     ofKind('late', { backoffDelay: 'PT1.1S' }),
@@ -106,7 +109,7 @@ export function resources(url: string): string {
 }
 
 /** What 202 for this event has promised. */
-export function promisesOf({ id, kind }: SentEvent): Promise202[] {
+export function promisesOf({ id, kind }: Pick<SentEvent, 'id' | 'kind'>): Promise202[] {
   const own = (path: string, of = id) => [
     { path: `/${path}`, id: of },
     { path: `/dead/${path}`, id: of },

@@ -3,7 +3,7 @@ import { promisesOf, type SentEvent } from './scenery.ts';
 import type { Taken } from './worker.ts';
 
 export interface Evidence {
-  readonly acknowledged: readonly SentEvent[];
+  readonly acknowledged: readonly Pick<SentEvent, 'id' | 'kind'>[];
   taken(path: string): Taken;
   /** Parked events of a Trigger or Subscription, as metrics name it. */
   parked(egress: string): number;

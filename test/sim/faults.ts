@@ -18,6 +18,15 @@ export interface Faults {
   readonly jumps: number;
   /** A second: a resource is edited, paused, deleted or created. */
   readonly edits: number;
+  /** Of one payload that is put; removed: the store says that it could not. */
+  readonly putFails: number;
+  readonly removalFails: number;
+  /** Of one payload: it is lost or altered, at once or soon. */
+  readonly losses: number;
+  /** A second: the payload store is away for up to ten seconds. */
+  readonly storeLeaves: number;
+  /** A second: somebody has the data of an event taken away. */
+  readonly redactions: number;
 }
 
 export const NO_FAULTS: Faults = {
@@ -32,4 +41,9 @@ export const NO_FAULTS: Faults = {
   freezes: 0,
   jumps: 0,
   edits: 0,
+  putFails: 0,
+  removalFails: 0,
+  losses: 0,
+  storeLeaves: 0,
+  redactions: 0,
 };

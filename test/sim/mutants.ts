@@ -60,6 +60,78 @@ export const MUTANTS: readonly Mutant[] = [
     find: '      slots.give();\n      return this.#hold.isCurrent ? this.#giveBack',
     replace: '      return this.#hold.isCurrent ? this.#giveBack',
   },
+  {
+    name: 'a record is written without being counted for its payload',
+    file: 'broker/log/group.ts',
+    find: '    this.#claim(entry.event, 1);\n',
+    replace: '',
+  },
+  {
+    name: 'a payload is called free before its last record is gone from the disk',
+    file: 'broker/log/committer.ts',
+    find: '    await store.commit([',
+    replace:
+      'for (const ref of group.freedPayloads.splice(0)) this.#parts.payloads.freed(ref);\n    await store.commit([',
+  },
+  {
+    name: 'who lets go of a payload removes it although a record names it',
+    file: 'broker/payload/holders.ts',
+    find: 'if (!this.#isClaimed(id)) this.#remove(ref);',
+    replace: 'this.#remove(ref);',
+  },
+  {
+    name: 'a sweep takes payloads on their way to the log for orphans',
+    file: 'broker/payload/holders.ts',
+    find: 'return this.#held.has(id) || this.#isClaimed(id);',
+    replace: 'return this.#isClaimed(id);',
+  },
+  {
+    name: 'what could not be removed is forgotten',
+    file: 'broker/payload/holders.ts',
+    find: '          this.#leftovers.set(payloadId(ref), ref);\n',
+    replace: '',
+  },
+  {
+    name: 'a record whose write failed holds its payload for ever',
+    file: 'broker/log/committer.ts',
+    find: '    entry.withdraw(failure);\n    this.#releasePayload(entry);',
+    replace: '    entry.withdraw(failure);',
+  },
+  {
+    name: 'the payload of a reply is let go before the log has the reply',
+    file: 'dispatcher/dispatch.ts',
+    find: 'if (reply) this.#replies.push(reply);',
+    replace: 'if (reply) this.#context.payloads.release(reply);',
+  },
+  {
+    name: 'a payload store that is away costs an attempt',
+    file: 'dispatcher/dispatch.ts',
+    find: 'this.#wait(egress, { ...stage }, delayMs)',
+    replace: 'this.#wait(egress, { ...stage, attempt: stage.attempt + 1 }, delayMs)',
+  },
+  {
+    name: 'a payload that is gone because somebody else ended the delivery counts as lost',
+    file: 'dispatcher/dispatch.ts',
+    find: ' || !this.#hold.delivery.isOpen',
+    replace: '',
+  },
+  {
+    name: 'an event loses its data to the dead letter sink because that of its reply is lost',
+    file: 'dispatcher/dispatch.ts',
+    find: 'isReplyLost && ',
+    replace: "isReplyLost && stage.phase === 'deliver' && ",
+  },
+];
+
+/** All that the simulation consists of. */
+const COPIED = [
+  'core',
+  'broker/log',
+  'broker/payload/holders.ts',
+  'dispatcher',
+  'test/sim',
+  'test/fakes/claims.ts',
+  'test/fakes/wrapped-log.ts',
 ];
 
 /** The first seed that finds the mutant, or `undefined` when none up to `seedMax` does. */
@@ -68,7 +140,7 @@ export async function seedThatFinds(mutant: Mutant, seedMax: number): Promise<nu
   const folder = path.join(root, '.cache/mutants', `${process.pid}-${MUTANTS.indexOf(mutant)}`);
   await mkdir(folder, { recursive: true });
   try {
-    for (const part of ['core', 'broker/log', 'dispatcher', 'test/sim']) {
+    for (const part of COPIED) {
       await cp(path.join(root, part), path.join(folder, part), { recursive: true });
     }
     const file = path.join(folder, mutant.file);

@@ -11,19 +11,31 @@ const UNRULY: Partial<Faults> = {
   slow: 0.1,
 };
 
+const STORE: Partial<Faults> = {
+  putFails: 0.05,
+  removalFails: 0.1,
+  losses: 0.02,
+  storeLeaves: 0.05,
+  redactions: 0.2,
+};
+
+/** Of the events, and of the replies to them: with data that the payload store keeps. */
+const CLAIMS = 0.4;
+
 const PLANS: readonly (Partial<Faults> & { readonly rogues?: number })[] = [
   // Calm: nothing but load, so every delivery must end exactly once.
   {},
   { slow: 0.3, commitMaxMs: 20 },
-  UNRULY,
+  { ...UNRULY, ...STORE },
   { ...UNRULY, edits: 0.5 },
   { kills: 0.15, commitMaxMs: 10 },
-  { ...UNRULY, kills: 0.1, commitMaxMs: 10 },
+  { ...UNRULY, ...STORE, kills: 0.1, commitMaxMs: 10 },
   { ...UNRULY, commitFails: 0.05 },
-  { rogues: 2, slow: 0.05 },
-  { ...UNRULY, freezes: 0.05, jumps: 0.1 },
+  { rogues: 2, slow: 0.05, removalFails: 0.1 },
+  { ...UNRULY, ...STORE, freezes: 0.05, jumps: 0.1 },
   {
     ...UNRULY,
+    ...STORE,
     kills: 0.05,
     freezes: 0.03,
     jumps: 0.05,
@@ -35,5 +47,11 @@ const PLANS: readonly (Partial<Faults> & { readonly rogues?: number })[] = [
 
 export function planOf(seed: number): RunOptions {
   const { rogues = 0, ...faults } = PLANS[seed % PLANS.length] ?? {};
-  return { seed, faults: { ...NO_FAULTS, ...faults }, producers: 1 + (seed % 4), rogues };
+  return {
+    seed,
+    faults: { ...NO_FAULTS, ...faults },
+    producers: 1 + (seed % 4),
+    rogues,
+    claims: CLAIMS,
+  };
 }

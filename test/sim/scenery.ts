@@ -8,6 +8,7 @@ import type {
   Target,
   Topology,
 } from '../../core/topology.ts';
+import { CLAIMS } from '../fakes/claims.ts';
 
 export function scenery(
   revision: number,
@@ -38,6 +39,7 @@ const ingress = (id: string, kind: Ingress['kind'], isEarly = true): [string, In
     eventMaxBytes: 1_000_000,
     attributesMaxBytes: 16_000,
     isEarly,
+    claims: CLAIMS,
   },
 ];
 
@@ -69,6 +71,7 @@ const egress = (parts: Parts): Egress => ({
   name: parts.id,
   filter: { kind: 'everything' },
   timeoutMs: 3_000,
+  claims: CLAIMS,
   format: 'binary',
   order: 'none',
   isPaused: false,

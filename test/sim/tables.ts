@@ -1,7 +1,8 @@
 /** W5: what the tables of a closed log must look like, recomputed from the rows alone. */
 import { strict as assert } from 'node:assert';
 
-import { eventSizeBytes } from '../../core/event.ts';
+import { claimOf, eventSizeBytes, payloadId } from '../../core/event.ts';
+import type { Claim } from '../../core/ports/claims.ts';
 import { rowKeyPosition } from '../../broker/log/keys.ts';
 import type { MemoryStore } from '../../broker/log/memory.ts';
 import { decodeEvent, decodeJson, decodeWork } from '../../broker/log/record.ts';
@@ -36,6 +37,7 @@ export function checkTables(store: MemoryStore): void {
   checkReferences(store, rows('event'), references);
   checkAccounts(rows('egress'), counts);
   checkBytes(rows('ingress'), rows('event'));
+  checkClaims(rows('claim'), rows('event'));
 }
 
 function checkReferences(
@@ -72,4 +74,19 @@ function checkBytes(ingresses: readonly StoredRow[], events: readonly StoredRow[
     const stored = decodeJson<{ id: string; bytes: number }>(value);
     assert.equal(stored.bytes, bytes.get(key.readUInt32BE(0)) ?? 0, `W5: bytes of ${stored.id}`);
   }
+}
+
+/** L13: a payload has a row that says how many records name it. */
+function checkClaims(claims: readonly StoredRow[], events: readonly StoredRow[]): void {
+  const named: Record<string, number> = {};
+  for (const { value } of events) {
+    const ref = claimOf(decodeEvent(value).event);
+    if (ref) named[payloadId(ref)] = (named[payloadId(ref)] ?? 0) + 1;
+  }
+  const stored = claims.map(({ key, value }) => {
+    const { ref, records } = decodeJson<Claim>(value);
+    assert.equal(payloadId(ref), key.toString('latin1'), 'W5: a payload under the name of another');
+    return [payloadId(ref), records] as const;
+  });
+  assert.deepEqual(Object.fromEntries(stored), named, 'W5: records that name a payload');
 }

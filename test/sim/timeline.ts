@@ -21,8 +21,9 @@ export class Timeline {
     this.#random = random;
   }
 
-  at(delayMs: number, run: () => void): Timer {
-    const entry: Entry = { atMs: this.nowMs + Math.max(0, delayMs), tie: this.#random.next(), run };
+  /** @param random breaks ties; another one than that of the run does not change what the rest of it draws. */
+  at(delayMs: number, run: () => void, random = this.#random): Timer {
+    const entry: Entry = { atMs: this.nowMs + Math.max(0, delayMs), tie: random.next(), run };
     let isCancelled = false;
     this.#push({ ...entry, run: () => (isCancelled ? undefined : run()) });
     return {
@@ -105,10 +106,8 @@ export class ProcessClock implements Clock {
     return this.#timeline.nowMs;
   }
 
-  after(delayMs: number, run: () => void): Timer {
-    return this.#timeline.at(delayMs, () => {
-      this.#runOrWait(run);
-    });
+  after(delayMs: number, run: () => void, random?: SeededRandom): Timer {
+    return this.#timeline.at(delayMs, () => this.#runOrWait(run, random), random);
   }
 
   soon(run: () => void): void {
@@ -128,10 +127,10 @@ export class ProcessClock implements Clock {
     this.#frozenUntilMs = this.#timeline.nowMs + forMs;
   }
 
-  #runOrWait(run: () => void): void {
+  #runOrWait(run: () => void, random?: SeededRandom): void {
     if (!this.#isAlive) return;
     const waitMs = this.#frozenUntilMs - this.#timeline.nowMs;
-    if (waitMs > 0) this.#timeline.at(waitMs, () => this.#runOrWait(run));
+    if (waitMs > 0) this.#timeline.at(waitMs, () => this.#runOrWait(run, random), random);
     else run();
   }
 }

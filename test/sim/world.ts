@@ -12,22 +12,32 @@
  *    nobody needs.
  * W7 The log fails only when the disk does: an assertion of ours that fails in a commit is found here.
  * W6 First deliveries of one key to an ordered egress are in the order of the log, as long as leases are kept.
+ * W8 As long as somebody may deliver an event, its payload can be read, unless it was taken away on purpose.
+ * W9 An event whose payload was lost or altered on purpose ends as dead-lettered or parked with that code, and no other
+ *    event does; the dead letter has no data then, and otherwise all of it.
+ * W10 A payload store that is away costs no attempt.
+ * W11 When all is quiet the payload store holds what records name, nothing else, and that is what is counted.
  */
 import { strict as assert } from 'node:assert';
 
 import { GroupedLog } from '../../broker/log/grouped-log.ts';
-import type { CloudEvent } from '../../core/event.ts';
+import { codeOf } from '../../core/errors.ts';
+import type { CloudEvent, PayloadRef } from '../../core/event.ts';
 import type { DeliveryRequest, Outcome } from '../../core/ports/deliverer.ts';
-import type { Delivery, Match } from '../../core/ports/event-log.ts';
+import type { Delivery, EventLog, Match } from '../../core/ports/event-log.ts';
 import type { Happening } from '../../core/ports/observer.ts';
 import { admit } from '../../core/rules/admit.ts';
 import { compileMatch } from '../../core/rules/match.ts';
 import type { Egress, Topology } from '../../core/topology.ts';
 import { Dispatcher } from '../../dispatcher/dispatcher.ts';
+import { withPull } from '../fakes/wrapped-log.ts';
 import { SimulatedDisk } from './disk.ts';
 import type { MountedDisk } from './disk.ts';
 import { NO_FAULTS } from './faults.ts';
 import type { Faults } from './faults.ts';
+import { SimulatedPayloads } from './payload-disk.ts';
+import { SimulatedKeeper } from './payload-keeper.ts';
+import { PayloadWatch } from './payload-watch.ts';
 import { SeededRandom } from './random.ts';
 import { EGRESSES, idOf, LISTENING, makeEvent, REPLYING, scenery } from './scenery.ts';
 import { checkTables } from './tables.ts';
@@ -36,6 +46,15 @@ import { ProcessClock, Timeline } from './timeline.ts';
 const OPEN_MAX = 24;
 /** Parked entries are replayed so often a second. */
 const REPLAYS = 0.5;
+/** And payloads swept. */
+const SWEEPS = 0.2;
+const STORE_AWAY_MAX_MS = 10_000;
+/** To remove what is left, one after the other, and to close. */
+const DONE_MAX_MS = 60_000;
+/** Another seed, so that payloads draw from lots of their own. */
+const PAYLOADS_SEED = 0x5eed;
+/** A dozen claimed deliveries fill it. */
+const OPEN_BYTES_MAX = 3 * 1024 * 1024;
 /** Virtual time with faults, and the longest it may take to settle afterwards. */
 const FAULTS_MS = 40_000;
 /** Half a day: the wall clock may have jumped back by an hour several times, and delays stretch by as much. */
@@ -47,6 +66,8 @@ export interface RunOptions {
   readonly producers: number;
   /** A second: somebody else pulls from the log and never settles, settles late, or settles twice. */
   readonly rogues: number;
+  /** Of the events and replies: the payload store keeps their data. */
+  readonly claims: number;
 }
 
 export interface RunResult {
@@ -60,6 +81,9 @@ export interface RunResult {
   readonly leftOut: number;
   readonly duplicates: number;
   readonly replayed: number;
+  /** Payloads that were put; attempts that the payload store did not allow. */
+  readonly payloads: number;
+  readonly stalls: number;
   readonly ends: Readonly<Record<string, number>>;
 }
 
@@ -67,6 +91,9 @@ interface Process {
   readonly clock: ProcessClock;
   readonly disk: MountedDisk;
   readonly log: GroupedLog;
+  /** The same, with somebody who looks at what it offers. */
+  readonly watched: EventLog;
+  readonly keeper: SimulatedKeeper;
   readonly dispatcher: Dispatcher;
 }
 
@@ -82,6 +109,8 @@ class World {
   readonly #random: SeededRandom;
   readonly #timeline: Timeline;
   readonly #disk: SimulatedDisk;
+  readonly #payloads: SimulatedPayloads;
+  readonly #watch: PayloadWatch;
   #faults: Faults;
   #process: Process | undefined;
   #topology: Topology;
@@ -102,6 +131,8 @@ class World {
   readonly #endCounts: Record<string, number> = {};
   readonly #orderOfKey = new Map<string, string[]>();
   readonly #firstTaken = new Map<string, string[]>();
+  /** Id of an event or reply -> its data is large. */
+  readonly #large = new Map<string, boolean>();
   #unsent = 0;
   #refused = 0;
   #kills = 0;
@@ -119,6 +150,9 @@ class World {
     this.#timeline = new Timeline(this.#random);
     this.#faults = options.faults;
     this.#disk = new SimulatedDisk(this.#random, () => this.#faults);
+    const lots = new SeededRandom(options.seed ^ PAYLOADS_SEED);
+    this.#payloads = new SimulatedPayloads(lots, () => this.#faults);
+    this.#watch = new PayloadWatch(this.#payloads, { isLeaseKept: this.#isLeaseKept() });
     this.#topology = scenery(1, this.#changed);
     this.#match = compileMatch(this.#topology);
   }
@@ -130,6 +164,7 @@ class World {
     this.#misfortunes();
     await this.#runUntil(FAULTS_MS);
     this.#faults = NO_FAULTS;
+    this.#payloads.comeBack();
     if (!this.#process) this.#start();
     this.#changed.clear();
     this.#apply();
@@ -153,6 +188,8 @@ class World {
       leftOut: this.#leftOut,
       duplicates,
       replayed: this.#replayed,
+      payloads: this.#payloads.made,
+      stalls: this.#watch.stalls,
       ends: this.#endCounts,
     };
   }
@@ -163,8 +200,11 @@ class World {
     const clock = new ProcessClock(this.#timeline);
     const disk = this.#disk.mount(clock);
     const observer = { observe: (happening: Happening) => this.#observe(clock, happening) };
+    const onBug = (error: unknown) => this.#onBug(error);
+    const keeper = new SimulatedKeeper(this.#payloads, { clock, ledger: () => log.claims, onBug });
     const log = GroupedLog.open({
       store: disk,
+      payloads: keeper.holders,
       clock,
       observer,
       match: (ingressId, event) => this.#matchAndRemember(ingressId, event),
@@ -179,31 +219,40 @@ class World {
         parkedAgeMs: 1e9,
       },
     });
+    keeper.start();
+    const watched = withPull(log, (own, ...call) => {
+      const pulling = own(...call);
+      pulling.then(
+        (deliveries) => this.#watch.offered(deliveries),
+        () => undefined,
+      );
+      return pulling;
+    });
     const dispatcher = new Dispatcher(this.#topology, {
-      log,
+      log: watched,
       observer,
       clock,
       deliverer: {
-        deliver: (request) => this.#deliver(clock, request),
+        deliver: (request) => this.#deliver({ clock, keeper }, request),
         close: () => Promise.resolve(),
       },
+      payloads: keeper,
       slotsMax: 8,
       backoffMaxMs: 60_000,
       goneAfterMs: 20_000,
-      open: { countMax: OPEN_MAX, bytesMax: 1e6 },
+      open: { countMax: OPEN_MAX, bytesMax: OPEN_BYTES_MAX },
       isBusy: () => false,
-      onBug: (error) => {
-        this.#bug ??= error;
-      },
+      onBug,
     });
-    this.#process = { clock, disk, log, dispatcher };
+    this.#process = { clock, disk, log, watched, keeper, dispatcher };
     dispatcher.apply(this.#topology);
   }
 
   #kill(): void {
-    const { clock, disk } = this.#process ?? {};
+    const { clock, disk, keeper } = this.#process ?? {};
     clock?.kill();
     disk?.crash();
+    keeper?.crash();
     this.#countCommits();
     this.#process = undefined;
     this.#kills += 1;
@@ -225,6 +274,7 @@ class World {
 
   #observe(clock: ProcessClock, happening: Happening): void {
     if (!clock.isAlive) return;
+    this.#watch.observe(happening);
     if (happening.kind === 'committed') this.#leftOut += happening.leftOut;
     if (happening.kind === 'log-state' && !happening.isAccepting) this.#logFailures += 1;
     if (happening.kind === 'discarded') this.#exempt.add(happening.egressId);
@@ -258,14 +308,12 @@ class World {
     const again = () => {
       this.#timeline.at(this.#random.between(50, 500), () => this.#send(event));
     };
-    const { log, clock } = this.#process ?? {};
+    const { log, clock, keeper } = this.#process ?? {};
     const ingress = this.#topology.ingresses.get('broker');
-    if (!log || !clock || !ingress) {
+    if (!log || !clock || !keeper || !ingress) {
       again();
       return;
     }
-    const admission = admit(ingress, event, clock.nowMs());
-    assert(admission.kind === 'admitted');
     let isAnswered = false;
     const answered = (isAcknowledged: boolean) => {
       if (isAnswered) return;
@@ -278,14 +326,20 @@ class World {
         again();
       }
     };
-    log.append(ingress.id, [admission.event]).then(
-      () => {
-        answered(true);
-      },
-      () => {
-        answered(false);
-      },
-    );
+    const append = (data = event.data) => {
+      const admission = admit(ingress, { ...event, data }, clock.nowMs());
+      assert(admission.kind === 'admitted');
+      return log.append(ingress.id, [admission.event]).then(
+        () => {
+          answered(true);
+        },
+        () => {
+          answered(false);
+        },
+      );
+    };
+    if (this.#isLarge(event)) void this.#claim(keeper, { append, answered });
+    else void append();
     const watch = () => {
       if (isAnswered) return;
       if (clock.isAlive) this.#timeline.at(500, watch);
@@ -294,7 +348,75 @@ class World {
     this.#timeline.at(500, watch);
   }
 
-  #deliver(clock: ProcessClock, request: DeliveryRequest): Promise<Outcome> {
+  /** The payload, then the record, then the answer; the log answers for the payload when the record is kept, or nobody. */
+  async #claim(
+    keeper: SimulatedKeeper,
+    {
+      append,
+      answered,
+    }: {
+      readonly append: (data: PayloadRef) => Promise<void>;
+      readonly answered: (isAcknowledged: boolean) => void;
+    },
+  ): Promise<void> {
+    const ref = await this.#keep(keeper);
+    if (!ref) {
+      answered(false);
+      return;
+    }
+    try {
+      await append(ref);
+    } catch (error) {
+      this.#onBug(error);
+    }
+    keeper.release(ref);
+  }
+
+  /** `undefined`: the store could not. */
+  async #keep(keeper: SimulatedKeeper): Promise<PayloadRef | undefined> {
+    try {
+      return await keeper.keep();
+    } catch (error) {
+      if (codeOf(error) !== 'KNEAR_PAYLOAD_STORE_AWAY') this.#onBug(error);
+      return undefined;
+    }
+  }
+
+  /** The same whenever it is asked. */
+  #isLarge(event: CloudEvent): boolean {
+    const id = idOf(event);
+    const known = this.#large.get(id) ?? this.#payloads.random.chance(this.#options.claims);
+    this.#large.set(id, known);
+    return known;
+  }
+
+  #deliver({ clock, keeper }: Pick<Process, 'clock' | 'keeper'>, request: DeliveryRequest) {
+    const egressId = egressOf(request);
+    const unread = this.#watch.read(request, egressId, keeper);
+    if (unread) {
+      const { random } = this.#payloads;
+      return new Promise<Outcome>((resolve) => {
+        clock.after(random.between(0.1, 3), () => resolve(unread), random);
+      });
+    }
+    return this.#attempt(clock, request).then((outcome) => {
+      if (outcome.kind !== 'unreachable') this.#watch.sent(request, egressId);
+      const isClaimed = outcome.kind === 'replied' && this.#isLarge(outcome.event);
+      return isClaimed ? this.#claimReply(keeper, outcome) : outcome;
+    });
+  }
+
+  async #claimReply(
+    keeper: SimulatedKeeper,
+    outcome: Extract<Outcome, { kind: 'replied' }>,
+  ): Promise<Outcome> {
+    const data = await this.#keep(keeper);
+    return data
+      ? { ...outcome, event: { ...outcome.event, data } }
+      : { kind: 'payload', code: 'KNEAR_PAYLOAD_STORE_AWAY', detail: 'the reply is not kept' };
+  }
+
+  #attempt(clock: ProcessClock, request: DeliveryRequest): Promise<Outcome> {
     const { rejects, resets, hangs, nonsense, slow } = this.#faults;
     const dice = this.#random.next();
     const isSlow = this.#random.chance(slow);
@@ -329,8 +451,10 @@ class World {
   #take({ url, event }: DeliveryRequest): Outcome {
     const { hostname, pathname } = new URL(url);
     const id = idOf(event);
-    if (hostname === 'dead-letters') this.#rescued.add(`${pathname.slice(1)}|${id}`);
-    else if (hostname === 'reply-target') this.#repliesOutside.add(id);
+    if (hostname === 'dead-letters') {
+      this.#watch.deadLetter(event, egressOf({ url }));
+      this.#rescued.add(`${pathname.slice(1)}|${id}`);
+    } else if (hostname === 'reply-target') this.#repliesOutside.add(id);
     else return this.#taken(hostname, event);
     return { kind: 'accepted', status: 202 };
   }
@@ -354,6 +478,7 @@ class World {
     if (this.#timeline.nowMs >= FAULTS_MS) return;
     const { kills, freezes, jumps, edits } = this.#faults;
     const happens = (aSecond: number) => this.#random.chance(aSecond / 10);
+    this.#payloadMisfortunes();
     const { clock } = this.#process ?? {};
     if (clock) {
       if (happens(freezes)) clock.freeze(this.#random.between(1_000, 30_000));
@@ -369,6 +494,19 @@ class World {
       }
     }
     this.#timeline.at(100, () => this.#misfortunes());
+  }
+
+  #payloadMisfortunes(): void {
+    const { random } = this.#payloads;
+    const { storeLeaves, redactions } = this.#faults;
+    const happens = (aSecond: number) => random.chance(aSecond / 10);
+    if (happens(storeLeaves)) {
+      this.#payloads.leave(this.#timeline.nowMs, random.between(10, STORE_AWAY_MAX_MS));
+    }
+    const { keeper } = this.#process ?? {};
+    const onBug = (error: unknown) => this.#onBug(error);
+    if (happens(SWEEPS)) keeper?.sweep().catch(onBug);
+    if (happens(redactions)) keeper?.redact().catch(onBug);
   }
 
   #edit(): void {
@@ -430,7 +568,7 @@ class World {
   /** A second holder of the same queue, which does with its lease what a holder must not. */
   async #rogue(clock: ProcessClock): Promise<void> {
     const egress = this.#random.pick(EGRESSES);
-    const { log } = this.#process ?? {};
+    const { watched: log } = this.#process ?? {};
     const patience = new AbortController();
     this.#timeline.at(2_000, () => patience.abort());
     const [delivery] = (await log?.pull(egress.id, 1, { signal: patience.signal })) ?? [];
@@ -465,7 +603,7 @@ class World {
   async #runUntil(untilMs: number): Promise<void> {
     while (this.#timeline.nowMs < untilMs) {
       await this.#timeline.runUntil(Math.min(untilMs, this.#timeline.nowMs + 100));
-      assert.ifError(this.#bug);
+      assert.ifError(this.#bug ?? this.#watch.broken);
       // W3
       assert((this.#process?.dispatcher.open ?? 0) <= OPEN_MAX, 'W3: too many open deliveries');
     }
@@ -478,6 +616,10 @@ class World {
       const { ready, delayed } = log?.lag(id) ?? { ready: 1, delayed: 0 };
       return ready + delayed === 0;
     });
+  }
+
+  #onBug(error: unknown): void {
+    this.#bug ??= error;
   }
 
   async #checkAtTheEnd(): Promise<void> {
@@ -500,11 +642,22 @@ class World {
     assert(this.#logFailures <= diskFailures, 'W7: the log failed though the disk did not');
     if (this.#isCalm()) this.#checkOnce();
     if (this.#isLeaseKept() && this.#failedCommitsSoFar() === 0) this.#checkOrder();
-    const closing = process.log.close();
-    await this.#timeline.runUntil(this.#timeline.nowMs + 1_000);
-    await closing;
+    await this.#while(process.keeper.sweep());
+    this.#watch.checkAtTheEnd(process.keeper, process.log.claims);
+    await this.#while(process.log.close());
     this.#countCommits();
     checkTables(this.#disk.rows);
+  }
+
+  /** Time passes until it is done. */
+  async #while(work: Promise<void>): Promise<void> {
+    let isDone = false;
+    const done = work.finally(() => (isDone = true));
+    const untilMs = this.#timeline.nowMs + DONE_MAX_MS;
+    while (!isDone && this.#timeline.nowMs < untilMs)
+      await this.#runUntil(this.#timeline.nowMs + 1_000);
+    assert(isDone, 'it ends');
+    await done;
   }
 
   /** W4 */
@@ -585,6 +738,13 @@ class World {
   #failedCommitsSoFar(): number {
     return this.#failedCommits + (this.#process?.disk.failures ?? 0);
   }
+}
+
+/** For whom the request is made: subscribers go by the name of their egress, sinks say it in their path. */
+function egressOf({ url }: Pick<DeliveryRequest, 'url'>): string {
+  const { hostname, pathname } = new URL(url);
+  if (hostname === 'dead-letters') return pathname.slice(1);
+  return hostname === 'reply-target' ? 'outside' : hostname;
 }
 
 function keyOf(event: CloudEvent): string {

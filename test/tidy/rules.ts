@@ -23,9 +23,13 @@ export const importRule: Rule = (files) =>
 
 /** What core may use of Node: bytes and assertions, nothing that reaches outside of the process. */
 const PURE_BUILTINS = ['node:buffer', 'node:assert'];
-/** And of modules that can do more: to cipher bytes is to calculate, while the same module also draws lots. */
+/**
+ * And of modules that can do more: to cipher bytes is to calculate, while the same module also draws lots; a stream is a
+ * value that somebody else has opened.
+ */
 const PURE_NAMES: Readonly<Record<string, readonly string[]>> = {
   'node:crypto': ['createCipheriv', 'createSecretKey', 'timingSafeEqual', 'KeyObject'],
+  'node:stream': ['Readable'],
 };
 
 export const coreDoesNoIo: Rule = (files) =>
