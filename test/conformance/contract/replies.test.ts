@@ -246,4 +246,4 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-describeRows('replies', ROWS);
+describeRows('replies', ROWS, { flags: ['--event-max', '1Mi'] });
