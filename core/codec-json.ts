@@ -214,9 +214,10 @@ function integerOf({ name, valueOffset }: MemberStart, digits: string): number {
 const INTEGER = /^-?\d+$/;
 
 function wholeText(member: MemberStart, inside: string): string {
+  // Without escapes all characters are whole: UTF-8 has no others.
+  if (!inside.includes('\\')) return inside;
   const text = unescaped(inside);
-  // Without escapes of this kind all characters are whole, as UTF-8 has no others.
-  if (inside.includes('\\u') && HALF_A_PAIR.test(text)) throw halfAPair(member);
+  if (HALF_A_PAIR.test(text)) throw halfAPair(member);
   return text;
 }
 

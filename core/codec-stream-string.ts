@@ -28,6 +28,7 @@ export class TextReader implements StringReader {
   #isBroken = false;
 
   push(inside: Uint8Array): Buffer {
+    if (this.#isBroken) return NOTHING;
     const bytes = this.#held.length === 0 ? asBuffer(inside) : Buffer.concat([this.#held, inside]);
     const end = bytes.length - cutOffBytes(bytes);
     this.#held = Buffer.from(bytes.subarray(end));
@@ -63,8 +64,9 @@ export class Base64Reader implements StringReader {
   #isBroken = false;
 
   push(inside: Uint8Array): Uint8Array {
+    if (this.#isBroken) return NOTHING;
     const text = this.#text.push(inside);
-    if (this.isBroken || text.length === 0) return NOTHING;
+    if (text.length === 0) return NOTHING;
     const characters = this.#held.length === 0 ? text : Buffer.concat([this.#held, text]);
     const end = characters.length - (characters.length % 4);
     this.#held = Buffer.from(characters.subarray(end));

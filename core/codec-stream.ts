@@ -11,6 +11,8 @@
  * A byte that is no JSON ends it at once. What is wrong with the event is told when the whole body is known to be JSON, as
  * in memory; no more data goes out until then.
  */
+import { strict as assert } from 'node:assert';
+
 import type { IncomingHeaders } from './codec-headers.ts';
 import { keptHeaders } from './codec-headers.ts';
 import type { CarriedData, DataForm, MemberStart } from './codec-json.ts';
@@ -219,6 +221,7 @@ function dataEnd({ member, form }: CarriedData<DataStream>): Omit<StructuredEnd,
   const { reader, sizeBytes, valueOffset } = member;
   if (form === 'json') return { hasData: true, isJson: true };
   if (reader) {
+    assert.equal(form, member.form);
     if (!reader.finish()) throw unreadable(form, member);
     return { hasData: sizeBytes > 0 };
   }

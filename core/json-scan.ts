@@ -16,8 +16,8 @@ const DEPTH_MAX = 10_000;
  * What is kept between two pieces is the state and one bit for each open bracket; recursion could not stop there, and would
  * run out of stack long before DEPTH_MAX.
  *
- * Each byte costs one look at NEXT, which is built from GRAMMAR below. A third faster on JSON of short strings than functions
- * for strings, numbers and so on that call one another.
+ * Each byte costs one look at NEXT, which is built from GRAMMAR below. On JSON of short strings that takes two thirds of the
+ * time of functions for strings, numbers and so on that call one another.
  */
 export class JsonScan {
   #state: number = VALUE;
@@ -141,9 +141,10 @@ export class JsonScan {
 
 /** The first byte that is not just a character of a string. */
 function endOfPlain(bytes: Uint8Array, start: number): number {
-  const soon = Math.min(bytes.length, start + SHORT_BYTES);
-  for (let at = start; at < soon; at += 1) if (PLAIN[bytes[at] ?? 0] !== 1) return at;
-  return soon === bytes.length ? soon : endOfLongPlain(bytes, soon);
+  const isNear = bytes.length - start <= SHORT_BYTES;
+  const near = isNear ? bytes.length : start + SHORT_BYTES;
+  for (let at = start; at < near; at += 1) if (PLAIN[bytes[at] ?? 0] !== 1) return at;
+  return isNear ? near : endOfLongPlain(bytes, near);
 }
 
 /** Most bytes are plain, so where a string is long four are looked at together: 2.0 GB/s instead of 0.9. */

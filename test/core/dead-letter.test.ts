@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { deadLetterEvent } from '../../core/rules/dead-letter.ts';
-import type { CloudEvent } from '../../core/event.ts';
+import type { CloudEvent, PayloadRef } from '../../core/event.ts';
 import type { Failure } from '../../core/ports/event-log.ts';
 
 const event: CloudEvent = {
@@ -74,4 +74,44 @@ test('tells of the last failure only, where an event fails a second time', () =>
     knativeerrordest: 'http://sink.default.svc.cluster.local/',
     knativeerrorcode: '500',
   });
+});
+
+const ref: PayloadRef = {
+  v: 1,
+  store: 'file',
+  tenant: 'default',
+  key: '2026010107/AAAAAAAAAAAAAAAAAAAAAA',
+  sizeBytes: 300_000,
+  sha256: 'x'.repeat(43),
+  createdMs: 0,
+};
+const LOST = ['KNEAR_PAYLOAD_MISSING', 'KNEAR_PAYLOAD_CORRUPT', 'KNEAR_PAYLOAD_REDACTED'] as const;
+
+test.each(LOST)('has no data when that is lost (%s), and tells what was there (K37)', (code) => {
+  const letter = deadLetterEvent({ ...event, data: ref }, { ...failure, code, status: 500 });
+  expect(letter.data).toBeUndefined();
+  expect(letter.headers).toBe(event.headers);
+  expect(Object.fromEntries(letter.attributes)).toEqual({
+    ...Object.fromEntries(event.attributes),
+    knativeerrordest: failure.dest,
+    knativeerrorcode: '500',
+    knativeerrordata: 'bm8gc3VjaCBjdXN0b21lcg==',
+    knearerror: code,
+    // Text, like all that it says of itself.
+    knearsize: '300000',
+    knearsha256: ref.sha256,
+  });
+});
+
+test.each([
+  { name: 'its ticket, when it failed for another reason', data: ref, code: 'KNEAR_REJECTED' },
+  { name: 'its ticket, when its store is away', data: ref, code: 'KNEAR_PAYLOAD_STORE_AWAY' },
+  { name: 'data that travels with it', data: event.data, code: 'KNEAR_PAYLOAD_MISSING' },
+  { name: 'no data, when it never had any', data: undefined, code: 'KNEAR_PAYLOAD_MISSING' },
+] as const)('keeps $name', ({ data, code }) => {
+  const letter = deadLetterEvent({ ...event, data }, { ...failure, code });
+  expect(letter.data).toBe(data);
+  for (const name of ['knearerror', 'knearsize', 'knearsha256']) {
+    expect(letter.attributes.has(name)).toBe(false);
+  }
 });

@@ -78,10 +78,12 @@ async function send(
       await intake.write(Buffer.from(body.subarray(first, first + size)));
       first += size;
     }
-    return await intake.finish(judge);
-  } finally {
+  } catch (error) {
     intake.discard();
+    throw error;
   }
+  // Nothing is left behind, however it ends.
+  return intake.finish(judge);
 }
 
 async function dataOf(

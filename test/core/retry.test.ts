@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { delayOf, judge, type JudgeContext, type Verdict } from '../../core/rules/retry.ts';
 import type { CloudEvent } from '../../core/event.ts';
-import type { Outcome } from '../../core/ports/deliverer.ts';
+import type { Outcome, PayloadFault } from '../../core/ports/deliverer.ts';
 import type { RetryPolicy } from '../../core/topology.ts';
 
 const HOUR_MS = 3_600_000;
@@ -37,6 +37,10 @@ function malformed(code: Extract<Outcome, { kind: 'malformed' }>['code'], body?:
 
 function unreachable(code: Extract<Outcome, { kind: 'unreachable' }>['code']): Outcome {
   return { kind: 'unreachable', code, detail: 'connect ECONNREFUSED 10.0.0.1:80' };
+}
+
+function payload(code: PayloadFault): Outcome {
+  return { kind: 'payload', code, detail: 'what the store said' };
 }
 
 function failureOf(verdict: Verdict) {
@@ -81,6 +85,22 @@ describe('the verdict on one attempt', () => {
       of: unreachable('KNEAR_SUBSCRIBER_INVALID'),
       broker: 'exhausted',
     },
+    {
+      outcome: 'a payload that is missing',
+      of: payload('KNEAR_PAYLOAD_MISSING'),
+      broker: 'exhausted',
+    },
+    {
+      outcome: 'a payload that was altered',
+      of: payload('KNEAR_PAYLOAD_CORRUPT'),
+      broker: 'exhausted',
+    },
+    { outcome: 'a redacted payload', of: payload('KNEAR_PAYLOAD_REDACTED'), broker: 'exhausted' },
+    { outcome: 'a store that is away', of: payload('KNEAR_PAYLOAD_STORE_AWAY'), broker: 'wait' },
+    { outcome: 'a store that says no', of: payload('KNEAR_PAYLOAD_STORE_DENIED'), broker: 'wait' },
+    { outcome: 'a full store', of: payload('KNEAR_PAYLOAD_STORE_FULL'), broker: 'wait' },
+    { outcome: 'a quota that is used up', of: payload('KNEAR_PAYLOAD_QUOTA'), broker: 'wait' },
+    { outcome: 'too many uploads', of: payload('KNEAR_UPLOADS_BUSY'), broker: 'wait' },
   ];
 
   test.each(cases)('$outcome: $broker on a Broker', ({ of, broker }) => {
@@ -113,6 +133,46 @@ describe('the verdict on one attempt', () => {
     { retries: 3, attempt: 7, kind: 'exhausted' },
   ])('$retries retries, $attempt attempts before: $kind', ({ retries, attempt, kind }) => {
     expect(judge(rejected(500), context({ attempt }, { retries })).kind).toBe(kind);
+  });
+});
+
+describe('trouble with a payload (K33)', () => {
+  test.each([
+    { retries: 0, attempt: 0 },
+    { retries: 3, attempt: 3 },
+    { retries: 3, attempt: 1_000 },
+  ])(
+    'waits whatever the retries are: $retries, after $attempt attempts',
+    ({ retries, attempt }) => {
+      const verdict = judge(payload('KNEAR_PAYLOAD_STORE_AWAY'), context({ attempt }, { retries }));
+      expect(verdict.kind).toBe('wait');
+    },
+  );
+
+  test('that is for good is not tried again, however many retries are left', () => {
+    const verdict = judge(payload('KNEAR_PAYLOAD_MISSING'), context({}, { retries: 50 }));
+    expect(verdict.kind).toBe('exhausted');
+  });
+
+  test.each(['strict', 'lenient', 'ignored'] as const)(
+    'is never ignored, though a reply may be the reason (%s)',
+    (replies) => {
+      expect(judge(payload('KNEAR_PAYLOAD_STORE_FULL'), context({ replies })).kind).toBe('wait');
+      expect(judge(payload('KNEAR_PAYLOAD_CORRUPT'), context({ replies })).kind).toBe('exhausted');
+    },
+  );
+
+  test.each([
+    { code: 'KNEAR_PAYLOAD_MISSING', status: 500 },
+    { code: 'KNEAR_PAYLOAD_STORE_AWAY', status: 503 },
+    { code: 'KNEAR_UPLOADS_BUSY', status: 429 },
+  ] as const)('tells its code and what the store said: $code', ({ code, status }) => {
+    expect(failureOf(judge(payload(code), context()))).toEqual({
+      code,
+      status,
+      dest: DEST,
+      data: new Uint8Array(Buffer.from('what the store said')),
+    });
   });
 });
 
