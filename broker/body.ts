@@ -282,7 +282,7 @@ function joined(chunks: readonly Uint8Array[], sizeBytes: number): Uint8Array | 
 function tooLarge(limitBytes: number): KnearError {
   return new KnearError(
     'KNEAR_EVENT_TOO_LARGE',
-    `the body has more than the ${limitBytes} bytes taken here (eventMax)`,
+    `the body has more than the ${limitBytes} bytes taken here (eventMax; of a batch, claimCheckBatchMax)`,
   );
 }
 

@@ -46,7 +46,14 @@ import {
 } from './answer.ts';
 import type { BodyLimits } from './body.ts';
 import { Bodies, declaredLength } from './body.ts';
-import { claimLarge, openIntake, readLarge, releaseAll, streamedBytes } from './receive.ts';
+import {
+  claimLarge,
+  hasLarge,
+  openIntake,
+  readLarge,
+  releaseAll,
+  streamedBytes,
+} from './receive.ts';
 import type { App } from './server.ts';
 import { createApp } from './server.ts';
 
@@ -283,7 +290,7 @@ class Door {
       const arrivalTime = () => this.#arrivals.now();
       if (intake) events = [await readLarge(ingress, { body, intake, arrivalTime })];
       else events = eventsOf({ ...offer, body: await body.read() }, arrivalTime());
-      if (head.kind === 'batch') events = await claimLarge(events, { ingress, payloads });
+      if (hasLarge(events, ingress)) events = await claimLarge(events, { ingress, payloads });
       this.#requireRoom(events.length);
       eventCount = events.length;
       this.#eventsInFlight += eventCount;

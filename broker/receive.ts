@@ -71,7 +71,14 @@ export async function readLarge(
   return intake.finish((event) => admitted(ingress, event, arrivalTime()));
 }
 
-/** The events of a batch, each claimed by itself if it is large. All or none. @throws the codes of `Intake.finish` */
+/** K1: the record decides, which may be larger than the body that it came in, or be one of many in it. */
+export function hasLarge(events: readonly CloudEvent[], { claims }: Ingress): boolean {
+  return events.some(
+    (event) => (inlineData(event)?.byteLength ?? 0) > dataInlineMax(event, claims),
+  );
+}
+
+/** The events, each claimed by itself if it is large. All or none. @throws the codes of `Intake.finish` */
 export async function claimLarge(
   events: readonly CloudEvent[],
   { ingress, payloads }: { readonly ingress: Ingress; readonly payloads: Payloads },

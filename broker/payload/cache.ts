@@ -79,6 +79,7 @@ export class PayloadCache {
     const id = payloadId(ref);
     const flight = this.#flights.get(id);
     if (flight) return flight;
+    if (this.#kept?.has(id)) return undefined;
     const { sizeBytes } = ref;
     const isTooMuch = this.#readingBytes + sizeBytes > this.#maxBytes;
     if (sizeBytes > this.largestBytes || isTooMuch) return undefined;

@@ -70,8 +70,17 @@ export function openHttpDeliverer({
 }: HttpDelivererOptions): Deliverer {
   const connections = new Connections({ connectionsPerOriginMax, originsMax, connectTimeoutMs });
   const encode = openEncoder(payloads);
-  /** Deliveries whose data is being looked at: they have no connection yet. */
-  const looking = new Set<Promise<void>>();
+  /** What runs without a connection: a look at the data beforehand, a large reply that becomes durable afterwards. */
+  const beside = new Set<Promise<unknown>>();
+  const runBeside = (work: Promise<unknown>) => {
+    const over = work.catch(() => undefined).finally(() => beside.delete(over));
+    beside.add(over);
+  };
+  const drain = async () => {
+    await Promise.all(beside);
+    await connections.close();
+    await Promise.all(beside);
+  };
   let closed: Promise<void> | undefined;
   return {
     deliver(request) {
@@ -79,30 +88,20 @@ export function openHttpDeliverer({
         if (closed !== undefined) throw new KnearError('KNEAR_CLOSED', 'deliver after close');
         request.signal?.throwIfAborted();
         const address = addressOf(request);
-        if (address === undefined) {
-          resolve(notCallable(`cannot call ${request.url}`));
-          return;
-        }
-        const settle = { resolve, reject };
+        if (address === undefined) return resolve(notCallable(`cannot call ${request.url}`));
+        const settle = { resolve, reject, runBeside };
         const start = (message: Message) => {
           request.signal?.throwIfAborted();
           new Attempt({ clock, connections, payloads, request, address, message, settle }).run();
         };
         const message = encode(request.event, request.format);
         if (!(message instanceof Promise)) return start(message);
-        const look = message
-          .then(start)
-          .catch((error: unknown) => settle.resolve(payloadOutcome(error)))
-          .catch(reject)
-          .finally(() => looking.delete(look));
-        looking.add(look);
+        const look = message.then(start);
+        runBeside(look.catch((error: unknown) => resolve(payloadOutcome(error))).catch(reject));
       });
     },
     /** Waits for the attempts that run. */
-    close() {
-      closed ??= Promise.all(looking).then(() => connections.close());
-      return closed;
-    },
+    close: () => (closed ??= drain()),
   };
 }
 
@@ -116,6 +115,7 @@ interface AttemptOptions {
   readonly settle: {
     readonly resolve: (outcome: Outcome | Promise<Outcome>) => void;
     readonly reject: (reason: unknown) => void;
+    readonly runBeside: (work: Promise<unknown>) => void;
   };
 }
 
@@ -227,6 +227,7 @@ class Attempt implements Borrower, BodyListener, Dispatcher.DispatchHandler {
         controller.resume();
       },
       (error: unknown) => {
+        if (this.#isOver) return;
         this.#options.settle.reject(error);
         this.#breakOff();
       },
@@ -238,8 +239,10 @@ class Attempt implements Borrower, BodyListener, Dispatcher.DispatchHandler {
     const { connections, settle } = this.#options;
     this.#end();
     try {
-      // A promise while a large reply becomes durable.
-      settle.resolve(this.#answer.finish());
+      const outcome = this.#answer.finish();
+      // A large reply becomes durable.
+      if (outcome instanceof Promise) settle.runBeside(outcome);
+      settle.resolve(outcome);
     } catch (error) {
       // Not the subscriber's doing: what it sent wrongly is an Outcome.
       settle.reject(error);

@@ -8,7 +8,7 @@ import { parseBinaryHead, parseStructured } from '../../core/codec.ts';
 import type { ContentMode } from '../../core/codec.ts';
 import { codeOf, KnearError } from '../../core/errors.ts';
 import type { CloudEvent } from '../../core/event.ts';
-import { EventIntake } from '../../core/event-intake.ts';
+import { dataInlineMax, EventIntake } from '../../core/event-intake.ts';
 import type { Outcome, PayloadFault, ReplyPolicy } from '../../core/ports/deliverer.ts';
 import type { Payloads } from '../../core/ports/payloads.ts';
 import { announcedBytes, bodyField, joined, startOf } from './answer-body.ts';
@@ -30,6 +30,8 @@ export class Reply implements Answer {
   #chunks: Uint8Array[] = [];
   #sizeBytes = 0;
   #intake: EventIntake | undefined;
+  /** What the head says of an event in binary mode. */
+  #binary: CloudEvent | undefined;
 
   constructor(head: AnswerHead, mode: Exclude<ContentMode, 'none'>, options: ReplyOptions) {
     this.#head = head;
@@ -46,8 +48,7 @@ export class Reply implements Answer {
     }
     if (this.#intake) return this.#pass([chunk], this.#intake);
     this.#chunks.push(chunk);
-    // A batch is refused at its end; nobody keeps it.
-    if (sizeBytes <= claims.inlineMaxBytes || this.#mode === 'batch') return undefined;
+    if (sizeBytes <= this.#inlineMaxBytes()) return undefined;
     try {
       this.#intake = this.#open();
     } catch (error) {
@@ -75,6 +76,23 @@ export class Reply implements Answer {
     return undefined;
   }
 
+  /** K1: in binary mode the head counts as well. */
+  #inlineMaxBytes(): number {
+    const { claims } = this.#options.replies;
+    if (this.#mode !== 'binary') return claims.inlineMaxBytes;
+    try {
+      return dataInlineMax(this.#binaryEvent(), claims);
+    } catch {
+      // What is wrong with it is told in the end.
+      return claims.inlineMaxBytes;
+    }
+  }
+
+  /** @throws what the codec throws */
+  #binaryEvent(): CloudEvent {
+    return (this.#binary ??= { ...parseBinaryHead(this.#head.headers), data: undefined });
+  }
+
   #bodyMaxBytes(): number {
     const { replyMaxBytes } = this.#options.replies.claims;
     // JSON around the data: as at the door.
@@ -85,10 +103,11 @@ export class Reply implements Answer {
   #open(): EventIntake {
     const { payloads, replies } = this.#options;
     const { headers } = this.#head;
+    if (this.#mode === 'batch') throw batchUnsupported();
     const announced = announcedBytes(headers);
     const head =
       this.#mode === 'binary'
-        ? { kind: 'binary' as const, event: { ...parseBinaryHead(headers), data: undefined } }
+        ? { kind: 'binary' as const, event: this.#binaryEvent() }
         : { kind: 'structured' as const, headers };
     return new EventIntake(head, {
       payloads,
@@ -132,12 +151,12 @@ export class Reply implements Answer {
     switch (this.#mode) {
       case 'binary': {
         const data = body.byteLength === 0 ? undefined : body;
-        return { ...parseBinaryHead(headers), data };
+        return { ...this.#binaryEvent(), data };
       }
       case 'structured':
         return parseStructured(body, headers);
       case 'batch':
-        throw new KnearError('KNEAR_BATCH_UNSUPPORTED', 'a batch: reply with a single event');
+        throw batchUnsupported();
     }
   }
 
@@ -162,6 +181,10 @@ export class Reply implements Answer {
     const body = bodyField(startOf(this.#chunks));
     return { kind: 'malformed', status: this.#head.status, code, detail, ...body };
   }
+}
+
+function batchUnsupported(): KnearError {
+  return new KnearError('KNEAR_BATCH_UNSUPPORTED', 'a batch: reply with a single event');
 }
 
 function isPayloadFault(code: string): code is PayloadFault {

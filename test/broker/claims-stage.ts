@@ -16,7 +16,7 @@ import { eventTo, INGRESS, matchTo, WIDE } from './log-stage.ts';
 const QUIET_MS = 300;
 
 /** What the log has told, in order. */
-export class RecordingHolders implements PayloadHolders {
+class RecordingHolders implements PayloadHolders {
   readonly held = new Map<string, number>();
   /** Whether a record named it, durably, when it was let go of. */
   readonly letGo: { readonly id: string; readonly isNamed: boolean }[] = [];
@@ -123,7 +123,7 @@ export function claimed(to: string, ref: PayloadRef, id = to): CloudEvent {
   return { ...eventTo(to, { id }), data: ref };
 }
 
-export class GatedCommits implements LogStore {
+class GatedCommits implements LogStore {
   readonly durability;
   readonly #store: LogStore;
   #writing = 0;

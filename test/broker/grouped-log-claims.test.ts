@@ -167,6 +167,17 @@ describe.each(STORES)('over $name', ({ make }) => {
       expect(free()).toEqual([payloadId(answer), payloadId(ref)]);
     });
 
+    test('of a reply goes together with that of the event it answers, when the reply is taken', async () => {
+      const answer = payloadOf({ tenant: 'team-b' }).ref;
+      await stage.append('a', ref);
+      await settle('a', ({ event: origin }) => [
+        workOutput(claimed('', answer, 'answer'), { phase: 'reply', origin }),
+      ]);
+      await settle('a');
+      expect(free().toSorted()).toEqual([payloadId(ref), payloadId(answer)].toSorted());
+      expect([recordsOf(), recordsOf(answer)]).toEqual([undefined, undefined]);
+    });
+
     const ENDS = [
       { name: 'dropped', act: (at: number) => stage.log.dropParked('a', [at]), isFree: true },
       { name: 'replayed', act: (at: number) => stage.log.replay('a', [at]), isFree: false },

@@ -1,6 +1,6 @@
 /**
  * The payloads of a model's run: what there is outlives the process, and the real `Holders` of each process decide what goes.
- * Nothing is lost here, so whatever is removed has to be there.
+ * Nothing is lost here, so whatever is removed has to be there; what is redacted stays in the books until its last record goes.
  */
 import { strict as assert } from 'node:assert';
 
@@ -12,6 +12,7 @@ import type { PayloadStore, StoredPayload } from '../../core/ports/payload-store
 
 export class ModelPayloads {
   readonly objects = new Map<string, PayloadRef>();
+  readonly #made = new Set<string>();
   #holders = this.#newHolders(() => undefined);
 
   /** Opens the log of the next process, with holders of its own. */
@@ -34,14 +35,15 @@ export class ModelPayloads {
    */
   put(events: readonly CloudEvent[]): () => void {
     const holders = this.#holders;
-    const refs = events
-      .map(claimOf)
-      .filter((ref) => ref !== undefined)
-      .filter((ref) => !this.objects.has(payloadId(ref)));
-    for (const ref of refs) {
+    const refs: PayloadRef[] = [];
+    for (const event of events) {
+      const ref = claimOf(event);
+      if (!ref || this.#made.has(payloadId(ref))) continue;
+      refs.push(ref);
+      this.#made.add(payloadId(ref));
+      this.objects.set(payloadId(ref), ref);
       holders.hold(ref);
       holders.count(ref, 1);
-      this.objects.set(payloadId(ref), ref);
     }
     return () => {
       for (const ref of refs) holders.release(ref);
@@ -56,19 +58,22 @@ export class ModelPayloads {
   }
 
   #newHolders(log: () => GroupedLog | undefined): Holders {
+    const ledger = () => {
+      const own = log();
+      assert(own, 'the log is asked before it is there');
+      return own.claims;
+    };
     const store: Pick<PayloadStore, 'list' | 'remove'> = {
       list: () => this.#list(),
       remove: async (payload) => {
-        assert(this.objects.delete(payloadId(payload)), `${payloadId(payload)} is removed twice`);
+        const id = payloadId(payload);
+        if (ledger().claim(id)?.redactedAtMs) return;
+        assert(this.objects.delete(id), `${id} is removed twice`);
       },
     };
     return new Holders({
       store,
-      ledger: () => {
-        const own = log();
-        assert(own, 'the log is asked before it is there');
-        return own.claims;
-      },
+      ledger,
       onFault: (error) => {
         throw error;
       },

@@ -104,22 +104,17 @@ export async function nothingOpen({ folder }: TestPayloads): Promise<void> {
   );
 }
 
-/** A store whose reads somebody looks at, or interferes with; everything else is the store's own. */
-export function withOpen(
-  store: PayloadStore,
-  open: (
-    own: PayloadStore['open'],
-    ...call: Parameters<PayloadStore['open']>
-  ) => ReturnType<PayloadStore['open']>,
-): PayloadStore {
+/** A store of which some things are done otherwise. */
+export function storeWith(store: PayloadStore, changes: Partial<PayloadStore>): PayloadStore {
   return {
     name: store.name,
     put: (ref, spool) => store.put(ref, spool),
-    open: (...call) => open((...own) => store.open(...own), ...call),
+    open: (...call) => store.open(...call),
     remove: (payload) => store.remove(payload),
     list: () => store.list(),
-    identity: (id, options) => store.identity(id, options),
+    identity: (...call) => store.identity(...call),
     close: () => store.close(),
+    ...changes,
   };
 }
 

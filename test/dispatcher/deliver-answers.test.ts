@@ -19,7 +19,11 @@ import {
 afterEach(closeAll);
 
 const REPLY_MAX_BYTES = 64 * 1024;
-const REPLIES = { tenant: 'default', claims: { ...CLAIMS, replyMaxBytes: REPLY_MAX_BYTES } };
+const REPLIES = {
+  tenant: 'default',
+  // All that may come is small.
+  claims: { ...CLAIMS, replyMaxBytes: REPLY_MAX_BYTES, inlineMaxBytes: 2 * REPLY_MAX_BYTES },
+};
 
 async function outcomeOf(
   respond: Respond,

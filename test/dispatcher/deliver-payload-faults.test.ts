@@ -26,8 +26,8 @@ import {
   nothingOpen,
   openFilePayloads,
   sha256Of,
+  storeWith,
   watch,
-  withOpen,
 } from './claimed-events.ts';
 import {
   answer,
@@ -404,10 +404,12 @@ describe('a store', () => {
     let reads = 0;
     const place = await openFilePayloads({
       wrap: (store) =>
-        withOpen(store, async (own, ...call) => {
-          const pieces = await own(...call);
-          reads += 1;
-          return reads === 1 ? Readable.from(first(pieces), { objectMode: false }) : pieces;
+        storeWith(store, {
+          open: async (...call) => {
+            const pieces = await store.open(...call);
+            reads += 1;
+            return reads === 1 ? Readable.from(first(pieces), { objectMode: false }) : pieces;
+          },
         }),
     });
     const event = await claimed(place.payloads, bytesOf(SEVERAL_BYTES));

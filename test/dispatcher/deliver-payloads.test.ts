@@ -19,8 +19,8 @@ import {
   nothingOpen,
   openFilePayloads,
   sha256Of,
+  storeWith,
   watch,
-  withOpen,
 } from './claimed-events.ts';
 import type { ClaimedEvent, ClaimedOptions, Watched } from './claimed-events.ts';
 import { answer, closeAll, openDeliverer, requestTo, subscriber } from './deliver-subscribers.ts';
@@ -254,10 +254,12 @@ describe('a subscriber that wants JSON', () => {
     const { opened: begun, open: begin } = gate<undefined>();
     const { payloads } = await openFilePayloads({
       wrap: (store) =>
-        withOpen(store, async (own, ...call) => {
-          begin(undefined);
-          await goingOn;
-          return own(...call);
+        storeWith(store, {
+          open: async (...call) => {
+            begin(undefined);
+            await goingOn;
+            return store.open(...call);
+          },
         }),
     });
     const event = await claimed(payloads, jsonOf(300_000));
@@ -295,9 +297,11 @@ async function toMany({ cacheMaxBytes }: { cacheMaxBytes: number }) {
   let opens = 0;
   const before = await openFilePayloads();
   const event = await claimed(before.payloads, bytesOf(MIB));
-  const store = withOpen(before.store, (own, ...call) => {
-    opens += 1;
-    return own(...call);
+  const store = storeWith(before.store, {
+    open: (...call) => {
+      opens += 1;
+      return before.store.open(...call);
+    },
   });
   const { payloads } = await openTestPayloads({
     store: () => Promise.resolve(store),

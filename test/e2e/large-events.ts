@@ -118,6 +118,8 @@ export interface LargeAnswer {
   readonly status: number;
   readonly headers?: Headers;
   readonly content?: Content;
+  /** Runs when half of the content is sent; the rest waits for it. */
+  readonly halfway?: () => Promise<void>;
 }
 
 export interface LargeSubscriber {
@@ -199,8 +201,19 @@ async function receive(incoming: IncomingMessage): Promise<LargeReceived> {
 }
 
 async function give(response: ServerResponse, answer: LargeAnswer): Promise<void> {
-  const { status, headers = {}, content } = answer;
+  const { status, headers = {}, content, halfway } = answer;
   response.writeHead(status, headers);
-  if (!content) response.end();
-  else await pipeline(Readable.from(contentPieces(content.name, content.sizeBytes)), response);
+  if (content) await pipeline(Readable.from(stopping(content, halfway)), response);
+  else response.end();
+}
+
+async function* stopping(
+  { name, sizeBytes }: Content,
+  halfway: LargeAnswer['halfway'],
+): AsyncGenerator<Buffer> {
+  const half = Math.floor(sizeBytes / 2);
+  const next = openContent(name);
+  yield next(half);
+  await halfway?.();
+  yield next(sizeBytes - half);
 }

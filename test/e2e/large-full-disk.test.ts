@@ -8,7 +8,13 @@ import { rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestOfContent } from './content.ts';
 import { eventually } from './eventually.ts';
-import { eventOf, postHalf, postLarge, type LargeSubscriber } from './large-events.ts';
+import {
+  eventOf,
+  postHalf,
+  postLarge,
+  type LargePost,
+  type LargeSubscriber,
+} from './large-events.ts';
 import { broker, trigger, yamlOf } from './manifests.ts';
 import { payloadFilesOf } from './payload-files.ts';
 import { binary, send, type Answered } from './producer.ts';
@@ -58,6 +64,11 @@ function expectComeBack({ status, headers, body }: Answered, code: string): void
   expect(Number(headers['retry-after'])).toBeGreaterThanOrEqual(1);
 }
 
+/** There is room: the program looks at the disk every quarter of a second. */
+async function untilTaken(program: Program, event: LargePost): Promise<void> {
+  await eventually('202', async () => (await postLarge(urlOf(program), event)).status === 202);
+}
+
 /** It is taken and delivered, whatever large events have to wait for. */
 async function expectSmallFlows(program: Program, id: string): Promise<void> {
   const { status } = await send(urlOf(program), { id, type: 'small' });
@@ -73,6 +84,31 @@ async function untilAt(path: string, name: string, sizeBytes: number): Promise<v
     { withinMs: 25_000, otherwise: () => large.at(path).map(({ id }) => id) },
   );
   expect(found).toMatchObject(digestOfContent(name, sizeBytes));
+}
+
+function untilSpooled(program: Program, sizeBytes: number): Promise<unknown> {
+  return eventually(
+    `${String(sizeBytes)} bytes in the spool`,
+    async () => (await program.metric('knear_payload_spool_bytes')) >= sizeBytes,
+  );
+}
+
+/** Asks for a reply that finds no room, while small events go on. */
+async function expectReplyWaits(program: Program, code: string): Promise<void> {
+  expect((await send(urlOf(program), { id: 'ask', type: 'question' })).status).toBe(202);
+  const stalls = () => program.metric('knear_payload_stalls_total', { code });
+  await eventually('a stall', async () => (await stalls()) > 0);
+  await expectSmallFlows(program, 'beside');
+  expect(large.at('/reply')).toEqual([]);
+}
+
+/** With room, it was there by the first attempt, as it is counted, however often the subscriber was asked. */
+async function expectReplied(program: Program, sizeBytes: number): Promise<void> {
+  await untilAt('/reply', 'reply', sizeBytes);
+  await untilNothingIsLeft(program);
+  expect(large.at('/question').length).toBeGreaterThan(1);
+  const asked = { egress: 'trigger:question.default', phase: 'deliver' };
+  expect(await program.metric('knear_attempts_total', asked)).toBe(1);
 }
 
 async function untilNothingIsLeft(program: Program): Promise<void> {
@@ -129,8 +165,7 @@ describe('a disk without room', () => {
     expectComeBack(await postLarge(urlOf(program), tooMuch), 'KNEAR_PAYLOAD_STORE_FULL');
     await expectSmallFlows(program, 'after');
     await untilNothingIsLeft(program);
-    const fits = eventOf({ name: 'fits', sizeBytes: 20 * MB });
-    expect((await postLarge(urlOf(program), fits)).status).toBe(202);
+    await untilTaken(program, eventOf({ name: 'fits', sizeBytes: 20 * MB }));
     await untilAt('/large', 'fits', 20 * MB);
     await untilNothingIsLeft(program);
     expect(large.at('/large').map(({ id }) => id)).toEqual(['fits']);
@@ -147,6 +182,7 @@ describe('a disk without room', () => {
       const { program, fill, makeRoom } = disk;
       const event = eventOf({ name: 'halved', sizeBytes: 40 * MB });
       const half = await postHalf(urlOf(program), event);
+      await untilSpooled(program, event.content.sizeBytes / 2);
       fill(given.freeBytes);
       const answer = await half.complete();
       expect(answer).toMatch(/^HTTP\/1\.1 503 /);
@@ -154,10 +190,7 @@ describe('a disk without room', () => {
       if (given.freeBytes > 0) await expectSmallFlows(program, 'beside');
       await eventually('nothing left', () => payloadFilesOf(program).length === 0);
       makeRoom();
-      await eventually(
-        'all of it',
-        async () => (await postLarge(urlOf(program), event)).status === 202,
-      );
+      await untilTaken(program, event);
       await untilAt('/large', 'halved', 40 * MB);
       await expectSmallFlows(program, 'after');
       await untilNothingIsLeft(program);
@@ -165,28 +198,21 @@ describe('a disk without room', () => {
     },
   );
 
-  test('makes a large reply wait, which is no attempt, until there is room', async () => {
+  test('that is filled in the middle of a large reply makes it wait, which is no attempt, until there is room', async () => {
     const disk = await startOnSmallDisk();
     if (!disk) return;
     const { program, fill, makeRoom } = disk;
     const content = { name: 'reply', sizeBytes: 20 * MB };
-    large.on('/question', {
-      status: 200,
-      headers: binary({ id: 'reply', type: 'reply' }),
-      content,
-    });
-    fill(BETWEEN_BYTES);
-    expect((await send(urlOf(program), { id: 'ask', type: 'question' })).status).toBe(202);
-    const stalls = () =>
-      program.metric('knear_payload_stalls_total', { code: 'KNEAR_PAYLOAD_STORE_FULL' });
-    await eventually('a stall', async () => (await stalls()) > 0);
-    await expectSmallFlows(program, 'beside');
+    const halfway = async () => {
+      if (large.at('/question').length > 1) return;
+      await untilSpooled(program, content.sizeBytes / 2);
+      fill(BETWEEN_BYTES);
+    };
+    const headers = binary({ id: 'reply', type: 'reply' });
+    large.on('/question', { status: 200, headers, content, halfway });
+    await expectReplyWaits(program, 'KNEAR_PAYLOAD_STORE_FULL');
     makeRoom();
-    await untilAt('/reply', 'reply', 20 * MB);
-    await untilNothingIsLeft(program);
-    const asked = { egress: 'trigger:question.default', phase: 'deliver' };
-    expect(await program.metric('knear_attempts_total', asked)).toBe(1);
-    expect(large.at('/question').length).toBeGreaterThan(1);
+    await expectReplied(program, content.sizeBytes);
   });
 });
 
@@ -215,10 +241,7 @@ describe('a namespace that has used up its quota', () => {
       expect(payloadFilesOf(program)).toHaveLength(1);
       program.write('main.yaml', resources());
       await untilAt('/large', 'first', 6 * MB);
-      await eventually(
-        'room',
-        async () => (await postLarge(urlOf(program), second)).status === 202,
-      );
+      await untilTaken(program, second);
       await untilAt('/large', 'second', 3 * MB);
       await untilNothingIsLeft(program);
     },
@@ -227,19 +250,10 @@ describe('a namespace that has used up its quota', () => {
   test('makes a large reply wait, which is no attempt, until deliveries have made room', async () => {
     const program = await startFull();
     const content = { name: 'reply', sizeBytes: 3 * MB };
-    large.on('/question', {
-      status: 200,
-      headers: binary({ id: 'reply', type: 'reply' }),
-      content,
-    });
-    expect((await send(urlOf(program), { id: 'ask', type: 'question' })).status).toBe(202);
-    const stalls = () => program.metric('knear_payload_stalls_total', { code: CODE });
-    await eventually('a stall', async () => (await stalls()) > 0);
-    await expectSmallFlows(program, 'beside');
+    const headers = binary({ id: 'reply', type: 'reply' });
+    large.on('/question', { status: 200, headers, content });
+    await expectReplyWaits(program, CODE);
     program.write('main.yaml', resources());
-    await untilAt('/reply', 'reply', 3 * MB);
-    await untilNothingIsLeft(program);
-    const asked = { egress: 'trigger:question.default', phase: 'deliver' };
-    expect(await program.metric('knear_attempts_total', asked)).toBe(1);
+    await expectReplied(program, content.sizeBytes);
   });
 });

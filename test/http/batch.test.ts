@@ -16,6 +16,7 @@ import { GatedStore } from '../fakes/gated-store.ts';
 import { RecordingLog } from '../fakes/recording-log.ts';
 import { eventually, send, Wire } from './clients.ts';
 import type { Received } from './clients.ts';
+import { CLAIMS } from '../fakes/claims.ts';
 import type { TestDoor } from './open-door.ts';
 import { EVENT_HEADERS, ingress, INGRESSES, openDoor, topologyOf } from './open-door.ts';
 
@@ -272,11 +273,11 @@ describe('limits', () => {
   test.each<[string, Record<string, string>]>([
     ['declared', {}],
     ['in chunks', { 'transfer-encoding': 'chunked' }],
-  ])('all of it is bounded as one event is (K15): %s', async (_name, headers) => {
+  ])('all of it is bounded (K15): %s', async (_name, headers) => {
     const size = Buffer.byteLength(batch(event('1'), event('2')).body);
     const topology = topologyOf([
-      ingress({ name: 'fits', eventMaxBytes: size }),
-      ingress({ name: 'tight', eventMaxBytes: size - 1 }),
+      ingress({ name: 'fits', claims: { ...CLAIMS, batchMaxBytes: size } }),
+      ingress({ name: 'tight', claims: { ...CLAIMS, batchMaxBytes: size - 1 } }),
     ]);
     const opened = await openDoor({ topology: () => topology });
     const { body } = batch(event('1'), event('2'));

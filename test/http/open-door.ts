@@ -28,7 +28,12 @@ export type DoorChanges = Partial<Omit<IngressOptions, 'limits'>> & {
 /** `/default/orders`, `/default/small` (at most 100 bytes) and the Channel `/default/channels/step-1`. */
 export const INGRESSES = {
   orders: ingress({ name: 'orders' }),
-  small: ingress({ name: 'small', eventMaxBytes: 100, attributesMaxBytes: 300 }),
+  small: ingress({
+    name: 'small',
+    eventMaxBytes: 100,
+    attributesMaxBytes: 300,
+    claims: { ...CLAIMS, batchMaxBytes: 100 },
+  }),
   step: ingress({
     kind: 'channel',
     name: 'step-1',

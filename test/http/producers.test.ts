@@ -8,7 +8,7 @@ import { KnearError } from '../../core/errors.ts';
 import { inlineData } from '../../core/event.ts';
 import { eventually, Wire } from './clients.ts';
 import type { TestDoor } from './open-door.ts';
-import { EVENT_HEADERS, gate, openDoor } from './open-door.ts';
+import { EVENT_HEADERS, gate, INGRESSES, openDoor, topologyOf } from './open-door.ts';
 
 const MIB = 1024 * 1024;
 
@@ -22,8 +22,16 @@ function head(
   return [`POST ${path} HTTP/1.1`, ...lines, '', ''].join('\r\n');
 }
 
+/** All data is small here: it is looked for in the log. */
+const WHOLE = topologyOf(
+  [...Object.values(INGRESSES)].map((each) => ({
+    ...each,
+    claims: { ...each.claims, inlineMaxBytes: 1024 * 1024 },
+  })),
+);
+
 async function openBoth(changes: Parameters<typeof openDoor>[0] = {}) {
-  const opened = await openDoor(changes);
+  const opened = await openDoor({ topology: () => WHOLE, ...changes });
   return { ...opened, wire: await Wire.open(opened.port) };
 }
 

@@ -256,17 +256,23 @@ async function leftFaults(
   }
   await program.idle(SETTLE_MAX_MS);
   await check('after everything is delivered', (files, live) => files === 0 && live === 0);
-  const stillParked = await program.metric('knear_lag', { state: 'parked' });
-  if (stillParked > 0) faults.push(`${String(stillParked)} are parked again`);
+  for (const [egress, count] of await readParked(program)) {
+    if (count === 0) continue;
+    const { stdout } = await program.command('parked', 'list', ...namesOf(egress));
+    faults.push(`${String(count)} of ${egress} are parked again: ${stdout.slice(0, 1_000)}`);
+  }
   return faults;
 }
 
-/** @param egress as metrics name it: `trigger:name.namespace` */
 async function replay(program: Program, egress: string): Promise<string[]> {
-  const [, kind = '', name = '', namespace = ''] = /^(\w+):(.+)\.(.+)$/.exec(egress) ?? [];
-  const given = [kind, name, '--namespace', namespace, '--all'];
-  const ran = await program.command('parked', 'replay', ...given);
+  const ran = await program.command('parked', 'replay', ...namesOf(egress), '--all');
   return ran.code === 0 ? [] : [`replay of ${egress}: ${ran.stdout}${ran.stderr}`];
+}
+
+/** @param egress as metrics name it: `trigger:name.namespace` */
+function namesOf(egress: string): string[] {
+  const [, kind = '', name = '', namespace = ''] = /^(\w+):(.+)\.(.+)$/.exec(egress) ?? [];
+  return [kind, name, '--namespace', namespace];
 }
 
 /** The work, or the reason of the abort, whichever is first. */

@@ -83,7 +83,7 @@ export function resources(url: string): string {
     // Over a second: such waits are kept in the log.
     ofKind('late', { backoffDelay: 'PT1.1S' }),
     ofKind('doomed', { retry: 2 }),
-    ofKind('parked', { retry: 1, deadLetterSink: undefined }),
+    ofKind('parked', { ...patient, retry: 1, deadLetterSink: undefined }),
     trigger('chain', {
       namespace,
       filter: { type: typeOf('chain') },

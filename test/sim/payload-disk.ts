@@ -30,12 +30,12 @@ export class SimulatedPayloads {
   readonly objects = new Map<string, PayloadRef>();
   /** What was done to payloads on purpose, by digest: no two payloads have the same. */
   readonly spoilt = new Map<string, { readonly ref: PayloadRef; readonly codes: Set<Spoilt> }>();
-  readonly #altered = new Set<string>();
   readonly random: SeededRandom;
+  readonly #altered = new Set<string>();
   readonly #faults: () => Faults;
   #awayUntilMs = 0;
   #made = 0;
-  removalFailures = 0;
+  failedRemovals = 0;
 
   constructor(random: SeededRandom, faults: () => Faults) {
     this.random = random;

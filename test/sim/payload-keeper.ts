@@ -42,7 +42,7 @@ export class SimulatedKeeper {
     this.holders = new Holders({
       store: this.#store,
       ledger,
-      onFault: () => (payloads.removalFailures += 1),
+      onFault: () => (payloads.failedRemovals += 1),
       onGone: () => undefined,
     });
   }

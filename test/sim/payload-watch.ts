@@ -84,18 +84,16 @@ export class PayloadWatch {
     if (ref && this.#isGone(ref) && this.#isNeeded(ref)) this.#break('W8', egressId, { event });
   }
 
-  /** W9 */
-  deadLetter(event: CloudEvent, egressId: string): void {
+  /** W9: somebody takes it, with its data, or as a letter that says truly what has become of that. */
+  taken(event: CloudEvent, egressId: string): void {
     const code = attributeText(event, 'knearerror');
-    if (code === undefined) return;
     const digest = attributeText(event, 'knearsha256') ?? '';
-    const spoilt = this.#payloads.spoilt.get(digest);
+    const { ref, codes } = this.#payloads.spoilt.get(digest) ?? {};
     const isTrue =
-      spoilt !== undefined &&
-      [...spoilt.codes].some((each) => each === code) &&
-      attributeText(event, 'knearsize') === String(spoilt.ref.sizeBytes) &&
-      event.data === undefined;
-    if (!isTrue) this.#break('W9', egressId, { event });
+      [...(codes ?? [])].some((each) => each === code) &&
+      attributeText(event, 'knearsize') === String(ref?.sizeBytes);
+    const isWhole = event.data !== undefined && code === undefined;
+    if (!isWhole && !(isTrue && event.data === undefined)) this.#break('W9', egressId, { event });
   }
 
   observe(happening: Happening): void {

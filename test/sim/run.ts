@@ -23,6 +23,10 @@ const totals = {
   replayed: 0,
   leftOut: 0,
   failedCommits: 0,
+  payloads: 0,
+  spoilt: 0,
+  failedRemovals: 0,
+  stalls: 0,
 };
 let failures = 0;
 
@@ -36,6 +40,10 @@ for (let seed = first; seed <= last; seed += 1) {
     totals.replayed += result.replayed;
     totals.leftOut += result.leftOut;
     totals.failedCommits += result.failedCommits;
+    totals.payloads += result.payloads;
+    totals.spoilt += result.spoilt;
+    totals.failedRemovals += result.failedRemovals;
+    totals.stalls += result.stalls;
     if (isSingle) console.log(result);
   } catch (error) {
     failures += 1;

@@ -13,8 +13,8 @@
  * W7 The log fails only when the disk does: an assertion of ours that fails in a commit is found here.
  * W6 First deliveries of one key to an ordered egress are in the order of the log, as long as leases are kept.
  * W8 As long as somebody may deliver an event, its payload can be read, unless it was taken away on purpose.
- * W9 An event whose payload was lost or altered on purpose ends as dead-lettered or parked with that code, and no other
- *    event does; the dead letter has no data then, and otherwise all of it.
+ * W9 An event whose payload was lost, altered or redacted on purpose ends as dead-lettered or parked with that code, and no
+ *    other event does; the dead letter has no data then, and otherwise all of it.
  * W10 A payload store that is away costs no attempt.
  * W11 When all is quiet the payload store holds what records name, nothing else, and that is what is counted.
  */
@@ -81,8 +81,11 @@ export interface RunResult {
   readonly leftOut: number;
   readonly duplicates: number;
   readonly replayed: number;
-  /** Payloads that were put; attempts that the payload store did not allow. */
+  /** Payloads that were put; of them lost, altered or redacted on purpose. */
   readonly payloads: number;
+  readonly spoilt: number;
+  /** Removals that failed; attempts that the payload store did not allow. */
+  readonly failedRemovals: number;
   readonly stalls: number;
   readonly ends: Readonly<Record<string, number>>;
 }
@@ -189,6 +192,8 @@ class World {
       duplicates,
       replayed: this.#replayed,
       payloads: this.#payloads.made,
+      spoilt: this.#payloads.spoilt.size,
+      failedRemovals: this.#payloads.failedRemovals,
       stalls: this.#watch.stalls,
       ends: this.#endCounts,
     };
@@ -451,10 +456,9 @@ class World {
   #take({ url, event }: DeliveryRequest): Outcome {
     const { hostname, pathname } = new URL(url);
     const id = idOf(event);
-    if (hostname === 'dead-letters') {
-      this.#watch.deadLetter(event, egressOf({ url }));
-      this.#rescued.add(`${pathname.slice(1)}|${id}`);
-    } else if (hostname === 'reply-target') this.#repliesOutside.add(id);
+    this.#watch.taken(event, egressOf({ url }));
+    if (hostname === 'dead-letters') this.#rescued.add(`${pathname.slice(1)}|${id}`);
+    else if (hostname === 'reply-target') this.#repliesOutside.add(id);
     else return this.#taken(hostname, event);
     return { kind: 'accepted', status: 202 };
   }
@@ -656,7 +660,7 @@ class World {
     const untilMs = this.#timeline.nowMs + DONE_MAX_MS;
     while (!isDone && this.#timeline.nowMs < untilMs)
       await this.#runUntil(this.#timeline.nowMs + 1_000);
-    assert(isDone, 'it ends');
+    assert(isDone, 'what is to end does not');
     await done;
   }
 
