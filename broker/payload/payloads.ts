@@ -392,17 +392,24 @@ export class PayloadKeeper implements Payloads, IntakeOwner {
     if (this.#isForeign) throw foreign();
   }
 
-  /** One round, and the next after a while. */
+  /** One round, and the next after a while: the same again if it failed. */
   #collect(round: () => Promise<unknown>): void {
     const { clock, limits, onFault } = this.#options;
+    const next = () => this.#holders.collect();
     round()
-      .catch((error: unknown) => onFault(error, 'collect'))
-      .finally(() => {
+      .then(
+        () => next,
+        (error: unknown) => {
+          onFault(error, 'collect');
+          return round;
+        },
+      )
+      .then((then) => {
         if (this.#isClosed) return;
-        this.#timer = clock.after(limits.collectIntervalMs, () => {
-          this.#collect(() => this.#holders.collect());
-        });
-      });
+        this.#timer = clock.after(limits.collectIntervalMs, () => this.#collect(then));
+      })
+      // What tells of the fault may not throw.
+      .catch(() => undefined);
   }
 }
 

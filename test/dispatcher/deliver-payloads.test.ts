@@ -445,6 +445,7 @@ describe.each([SOURCES[0], SOURCES[1], SOURCES[2]])('time, with data from $sourc
     await whole;
     await settled(() => clock.looks);
     clock.advance(2_999);
+    await settled(() => clock.looks);
     expect(state).toEqual({});
     clock.advance(1);
     expect(await delivery).toEqual({
