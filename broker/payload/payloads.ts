@@ -395,21 +395,15 @@ export class PayloadKeeper implements Payloads, IntakeOwner {
   /** One round, and the next after a while: the same again if it failed. */
   #collect(round: () => Promise<unknown>): void {
     const { clock, limits, onFault } = this.#options;
-    const next = () => this.#holders.collect();
-    round()
-      .then(
-        () => next,
-        (error: unknown) => {
-          onFault(error, 'collect');
-          return round;
-        },
-      )
-      .then((then) => {
-        if (this.#isClosed) return;
-        this.#timer = clock.after(limits.collectIntervalMs, () => this.#collect(then));
-      })
-      // What tells of the fault may not throw.
-      .catch(() => undefined);
+    const later = (next: () => Promise<unknown>) => {
+      if (this.#isClosed) return;
+      this.#timer = clock.after(limits.collectIntervalMs, () => this.#collect(next));
+    };
+    const failed = (error: unknown) => {
+      onFault(error, 'collect');
+      later(round);
+    };
+    round().then(() => later(() => this.#holders.collect()), failed);
   }
 }
 
