@@ -48,7 +48,7 @@ const MEMORY_WAIT_MAX_MS = 1_000;
 /** A Broker's reply that is not taken is offered again for this long before the subscriber is asked again. */
 const REPLY_PATIENCE_MS = 1_000;
 const REPLY_RETRY_MS = 200;
-/** A payload store that is away is asked again after 0.2, 0.4 and 0.8 s, then every 10 s. */
+/** A payload store that is away is asked again after 0.2, 0.4, 0.8 and 10 s, and from then on the same again. */
 const PAYLOAD_RETRY_MS = 200;
 const PAYLOAD_RETRY_MAX_MS = 10_000;
 

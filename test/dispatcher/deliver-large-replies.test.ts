@@ -256,8 +256,12 @@ describe('a large reply (K39)', () => {
     await nothingOpen(place);
   });
 
-  test('is waited for by close until it is durable', async () => {
+  test.each([
+    { moment: 'while it comes', isWhole: false },
+    { moment: 'when it has come', isWhole: true },
+  ])('is waited for by close until it is durable, $moment', async ({ isWhole }) => {
     const { opened: goingOn, open: goOn } = gate<undefined>();
+    const { opened: ending, open: end } = gate<undefined>();
     const { opened: begun, open: begin } = gate<undefined>();
     const place = await openFilePayloads({
       wrap: (store) =>
@@ -269,13 +273,19 @@ describe('a large reply (K39)', () => {
           },
         }),
     });
-    const { url } = await subscriber(answer(200, CE, bytes));
+    const { url } = await subscriber((response) => {
+      response.writeHead(200, CE).write(bytes);
+      void ending.then(() => response.end());
+    });
     const deliverer = openDeliverer({ payloads: place.payloads });
     const replies = { tenant: 'shop', claims: CLAIMS };
     const delivery = deliverer.deliver(requestTo(url, { replies }));
+    await eventually('it is being kept', () => place.payloads.spoolBytes === bytes.byteLength);
+    if (isWhole) end(undefined);
+    if (isWhole) await begun;
+    const closing = deliverer.close().then(() => readdir(path.join(place.folder, 'store')));
+    end(undefined);
     await begun;
-    const files = () => readdir(path.join(place.folder, 'store'));
-    const closing = deliverer.close().then(files);
     await settled(() => 0);
     goOn(undefined);
     claimedReply(await delivery);
@@ -339,7 +349,11 @@ describe('a reply that is too large (K39)', () => {
     const { url, counted } = await endless(batch);
     const claims = { replyMaxBytes: 128 * MIB };
     const outcome = await ask(place, url, { claims });
-    expect(outcome).toMatchObject({ kind: 'malformed', code: 'KNEAR_REPLY_INVALID' });
+    expect(outcome).toMatchObject({
+      kind: 'malformed',
+      code: 'KNEAR_REPLY_INVALID',
+      detail: 'a batch: reply with a single event',
+    });
     expect(counted.sentBytes).toBeLessThan(32 * MIB);
     await nothingLeft(place);
   });

@@ -7,9 +7,11 @@ import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdir, open, rename, symlink, truncate, unlink } from 'node:fs/promises';
+import https from 'node:https';
 import net from 'node:net';
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
+import { generate } from 'selfsigned';
 import { KnearError } from '../../core/errors.ts';
 import { payloadId } from '../../core/event.ts';
 import type { Outcome } from '../../core/ports/deliverer.ts';
@@ -29,6 +31,7 @@ import {
   storeWith,
   watch,
 } from './claimed-events.ts';
+import type { ClaimedOptions } from './claimed-events.ts';
 import {
   answer,
   closeAll,
@@ -37,7 +40,7 @@ import {
   requestTo,
   subscriber,
 } from './deliver-subscribers.ts';
-import { accept, readRequests, settled, stoppingSubscriber } from './wire-subscribers.ts';
+import { accept, gate, readRequests, settled, stoppingSubscriber } from './wire-subscribers.ts';
 import type { WireRequest } from './wire-subscribers.ts';
 
 afterEach(closeAll);
@@ -217,16 +220,58 @@ function pythonReader(): Promise<Reader> {
   return Promise.resolve({ url: python.url, seen });
 }
 
-/** Delivers the event of a file that was damaged beforehand. */
-async function deliverDamaged({ doIt }: Damage, openReader: () => Promise<Reader>) {
+async function damaged({ doIt }: Damage, options: ClaimedOptions = {}) {
   const place = await openFilePayloads();
-  const event = await claimed(place.payloads, bytesOf(SEVERAL_BYTES));
+  const event = await claimed(place.payloads, bytesOf(SEVERAL_BYTES), options);
   await doIt(fileOf(place, event.data));
+  return { place, event };
+}
+
+/** Delivers the event of a file that was damaged beforehand. */
+async function deliverDamaged(damage: Damage, openReader: () => Promise<Reader>) {
+  const { place, event } = await damaged(damage);
   const { url, seen } = await openReader();
-  const outcome = await openDeliverer({ payloads: place.payloads }).deliver(
-    requestTo(url, { event }),
-  );
+  const deliverer = openDeliverer({ payloads: place.payloads });
+  const outcome = await deliverer.deliver(requestTo(url, { event }));
   return { outcome, sight: await seen(), place, event };
+}
+
+const servers: https.Server[] = [];
+let pair: { readonly private: string; readonly cert: string };
+
+beforeAll(async () => {
+  const altNames = [{ type: 2 as const, value: 'localhost' }];
+  const extensions = [
+    { name: 'basicConstraints' as const, cA: true },
+    { name: 'subjectAltName' as const, altNames },
+  ];
+  const options = { keySize: 2048, extensions };
+  pair = await generate([{ name: 'commonName', value: 'localhost' }], options);
+});
+
+afterEach(async () => {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections();
+    server.close();
+    await once(server, 'close');
+  }
+});
+
+/** By https a cut is visible without a reset. */
+async function httpsReader(): Promise<Reader> {
+  let wholeRequests = 0;
+  const { opened: closed, open: close } = gate<string>();
+  const server = https.createServer({ key: pair.private, cert: pair.cert }, (request) => {
+    request.on('error', () => undefined).resume();
+    request.on('end', () => (wholeRequests += 1));
+  });
+  server.on('secureConnection', (socket) => socket.on('close', () => close('closed')));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  servers.push(server);
+  const { port } = server.address() as net.AddressInfo;
+  const seen = async () => ({ end: await closed, wholeRequests });
+  return { url: `https://localhost:${port}`, seen };
 }
 
 describe('a payload whose file', () => {
@@ -265,6 +310,16 @@ describe('a payload whose file', () => {
     });
   });
 
+  test.each(DAMAGES)('$damage is never a whole request by https (K31)', async (damage) => {
+    const { place, event } = await damaged(damage);
+    const { url, seen } = await httpsReader();
+    const deliverer = openDeliverer({ payloads: place.payloads });
+    const outcome = await deliverer.deliver(requestTo(url, { event, caCerts: pair.cert }));
+    expect(outcome).toMatchObject({ kind: 'payload', code: damage.code });
+    expect(await seen()).toEqual({ wholeRequests: 0, end: 'closed' });
+    await nothingOpen(place);
+  });
+
   test('may not be read is never a whole request either (K31)', async () => {
     const place = await openFilePayloads();
     const event = await claimed(place.payloads, bytesOf(SEVERAL_BYTES));
@@ -281,21 +336,15 @@ describe('a payload whose file', () => {
     expect(await seen()).toEqual({ wholeRequests: 0, end: 'ECONNRESET' });
   });
 
-  test.each(DAMAGES)(
-    '$damage is never a whole request in JSON either (K31)',
-    async ({ doIt, code }) => {
-      const place = await openFilePayloads();
-      const facts = { isJson: false };
-      const event = await claimed(place.payloads, bytesOf(SEVERAL_BYTES), { facts });
-      await doIt(fileOf(place, event.data));
-      const { url, seen } = await rawReader();
-      const deliverer = openDeliverer({ payloads: place.payloads });
-      const outcome = await deliverer.deliver(requestTo(url, { event, format: 'json' }));
-      expect(outcome).toMatchObject({ kind: 'payload', code });
-      expect(await seen()).toEqual({ wholeRequests: 0, end: 'ECONNRESET' });
-      await nothingOpen(place);
-    },
-  );
+  test.each(DAMAGES)('$damage is never a whole request in JSON either (K31)', async (damage) => {
+    const { place, event } = await damaged(damage, { facts: { isJson: false } });
+    const { url, seen } = await rawReader();
+    const deliverer = openDeliverer({ payloads: place.payloads });
+    const outcome = await deliverer.deliver(requestTo(url, { event, format: 'json' }));
+    expect(outcome).toMatchObject({ kind: 'payload', code: damage.code });
+    expect(await seen()).toEqual({ wholeRequests: 0, end: 'ECONNRESET' });
+    await nothingOpen(place);
+  });
 
   test.each(DAMAGES)(
     '$damage fails already when it is looked at, whether it is JSON',
