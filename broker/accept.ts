@@ -10,6 +10,7 @@ import { contentModeOf, parseBatch, parseBinaryHead, parseStructured } from '../
 import type { EventError } from '../core/errors.ts';
 import { codeOf, ERRORS, KnearError } from '../core/errors.ts';
 import type { CloudEvent, FreshEvent } from '../core/event.ts';
+import { bodyMaxFor } from '../core/event-intake.ts';
 import type { EventLog, Position } from '../core/ports/event-log.ts';
 import type { Clock } from '../core/ports/time.ts';
 import type { Span, TracedRequest, Tracer } from '../core/ports/tracer.ts';
@@ -53,14 +54,9 @@ export function admitHead(ingress: Ingress, head: Head<FreshEvent>, arrivalTime:
   return { kind: 'binary', event: admitted(ingress, head.event, arrivalTime) };
 }
 
-/**
- * Largest body that can hold what the ingress takes. JSON around data that is Base64 (4/3) or escaped text needs room
- * (twice the data, and 64 KiB for attributes and framing); the data itself is measured after parsing. A batch is held
- * whole, so it has a limit of its own.
- */
+/** Largest body that can hold what the ingress takes. A batch is held whole, so it has a limit of its own. */
 export function bodyMaxBytes({ eventMaxBytes, claims }: Ingress, { kind }: Head): number {
-  if (kind === 'batch') return claims.batchMaxBytes;
-  return kind === 'structured' ? 2 * eventMaxBytes + 64 * 1024 : eventMaxBytes;
+  return kind === 'batch' ? claims.batchMaxBytes : bodyMaxFor(kind, eventMaxBytes);
 }
 
 /**

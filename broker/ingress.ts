@@ -46,14 +46,7 @@ import {
 } from './answer.ts';
 import type { BodyLimits } from './body.ts';
 import { Bodies, declaredLength } from './body.ts';
-import {
-  claimLarge,
-  hasLarge,
-  openIntake,
-  readLarge,
-  releaseAll,
-  streamedBytes,
-} from './receive.ts';
+import { claimLarge, openIntake, readLarge, releaseAll, streamedBytes } from './receive.ts';
 import type { App } from './server.ts';
 import { createApp } from './server.ts';
 
@@ -290,7 +283,8 @@ class Door {
       const arrivalTime = () => this.#arrivals.now();
       if (intake) events = [await readLarge(ingress, { body, intake, arrivalTime })];
       else events = eventsOf({ ...offer, body: await body.read() }, arrivalTime());
-      if (hasLarge(events, ingress)) events = await claimLarge(events, { ingress, payloads });
+      // In binary mode the head and the length have decided.
+      if (head.kind !== 'binary') events = await claimLarge(events, { ingress, payloads });
       this.#requireRoom(events.length);
       eventCount = events.length;
       this.#eventsInFlight += eventCount;

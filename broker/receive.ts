@@ -71,21 +71,22 @@ export async function readLarge(
   return intake.finish((event) => admitted(ingress, event, arrivalTime()));
 }
 
-/** K1: the record decides, which may be larger than the body that it came in, or be one of many in it. */
-export function hasLarge(events: readonly CloudEvent[], { claims }: Ingress): boolean {
-  return events.some(
-    (event) => (inlineData(event)?.byteLength ?? 0) > dataInlineMax(event, claims),
-  );
-}
-
-/** The events, each claimed by itself if it is large. All or none. @throws the codes of `Intake.finish` */
+/**
+ * The events, each claimed by itself if it is large (K1): the record decides, which may be larger than the body that it came
+ * in, or be one of many in it. All or none. @throws the codes of `Intake.finish`
+ */
 export async function claimLarge(
   events: readonly CloudEvent[],
   { ingress, payloads }: { readonly ingress: Ingress; readonly payloads: Payloads },
 ): Promise<readonly CloudEvent[]> {
   const claimed: CloudEvent[] = [];
   try {
-    for (const event of events) claimed.push(await claimOne(event, { ingress, payloads }));
+    for (const event of events) {
+      const data = inlineData(event);
+      const inlineMaxBytes = dataInlineMax(event, ingress.claims);
+      const isLarge = data !== undefined && data.byteLength > inlineMaxBytes;
+      claimed.push(isLarge ? { ...event, data: await claim(data, ingress, payloads) } : event);
+    }
     return claimed;
   } catch (error) {
     releaseAll(claimed, payloads);
@@ -93,18 +94,15 @@ export async function claimLarge(
   }
 }
 
-async function claimOne(
-  event: CloudEvent,
-  { ingress: { namespace, claims }, payloads }: { ingress: Ingress; payloads: Payloads },
-): Promise<CloudEvent> {
-  const data = inlineData(event);
-  const inlineMaxBytes = dataInlineMax(event, claims);
-  if (!data || data.byteLength <= inlineMaxBytes) return event;
-  const { quotaBytes } = claims;
+async function claim(
+  data: Uint8Array,
+  { namespace, claims: { quotaBytes } }: Ingress,
+  payloads: Payloads,
+): Promise<CloudEvent['data']> {
   const intake = payloads.receive({ tenant: namespace, quotaBytes, heldMaxBytes: 0 });
   try {
     await intake.write(data);
-    return { ...event, data: await intake.finish(inlineMaxBytes) };
+    return await intake.finish(0);
   } finally {
     intake.discard();
   }

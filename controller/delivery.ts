@@ -25,13 +25,13 @@ const YEAR_MS = 365.2425 * DAY_MS;
 export function compileDelivery(
   own: DeliverySpec | undefined,
   inherited: DeliverySpec | undefined,
-  defaults: { readonly timeoutMs: number; readonly idleMs: number },
+  { timeoutMs: defaultMs, idleMs }: { readonly timeoutMs: number; readonly idleMs: number },
 ): Pick<Egress, 'retry' | 'timeoutMs' | 'idleMs' | 'format'> {
   const spec = own ?? inherited ?? {};
   const timeoutMs = optionalMs(spec.timeout);
   return {
     retry: compileRetry(spec),
-    ...(timeoutMs === undefined ? defaults : { timeoutMs }),
+    ...(timeoutMs === undefined ? { timeoutMs: defaultMs, idleMs } : { timeoutMs }),
     format: own?.format ?? 'binary',
   };
 }

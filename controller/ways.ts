@@ -80,10 +80,7 @@ function compileEgress(
     filter: kind === 'Trigger' ? compileFilter(spec) : { kind: 'everything' },
     ...route,
     ...(deadLetter.target && { deadLetter: deadLetter.target }),
-    ...compileDelivery(spec.delivery, door.delivery, {
-      timeoutMs: defaults.timeoutMs,
-      idleMs: defaults.idleMs,
-    }),
+    ...compileDelivery(spec.delivery, door.delivery, defaults),
     claims: door.ingress.claims,
     order: annotation('knear.dev/order', nearestFirst),
     // Not dropped, as without a Broker or channel: what waits may be delivered under limits that somebody has chosen.

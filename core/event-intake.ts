@@ -136,6 +136,14 @@ export class EventIntake {
   }
 }
 
+/**
+ * Largest body that can hold data of this size. JSON around data that is Base64 (4/3) or escaped text needs room (twice the
+ * data, and 64 KiB for attributes and framing); the data itself is measured when it is read.
+ */
+export function bodyMaxFor(kind: EventHead['kind'], dataMaxBytes: number): number {
+  return kind === 'structured' ? 2 * dataMaxBytes + 64 * 1024 : dataMaxBytes;
+}
+
 /** K1: how much data may travel with the event. */
 export function dataInlineMax(event: CloudEvent, { inlineMaxBytes }: ClaimPolicy): number {
   return Math.max(0, inlineMaxBytes - attributesSizeBytes(event));

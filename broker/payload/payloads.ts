@@ -105,13 +105,12 @@ export class PayloadKeeper implements Payloads, IntakeOwner {
    * if it answers.
    */
   async start(logId: string): Promise<void> {
-    const { ledger, limits } = this.#options;
     this.#logId = logId;
-    // Where the log names payloads, a store that is nobody's is not the one that had them: a disk that is not mounted.
-    this.#mayAdopt = ledger().claims({ limit: 1 }).length === 0;
     this.#holders.recover();
+    // Where the log names payloads, a store that is nobody's is not the one that had them: a disk that is not mounted.
+    this.#mayAdopt = this.#holders.usage().objects === 0;
     await this.#requireOwn().catch(() => undefined);
-    const { isDryRun } = limits;
+    const { isDryRun } = this.#options.limits;
     this.#collect(() => this.sweep({ isDryRun, isForced: false }));
   }
 
@@ -164,7 +163,7 @@ export class PayloadKeeper implements Payloads, IntakeOwner {
       if (this.#isRedacted(ref)) throw redacted(ref);
       const whole = await this.#lendWhole(ref);
       if (whole) yield* given(whole);
-      else yield* this.#passing(verified(await this.#read(ref), ref));
+      else yield* this.#passing(await this.#read(ref));
       this.counts.readBytes += ref.sizeBytes;
       this.#tell('out', undefined);
     } catch (error) {
@@ -177,7 +176,7 @@ export class PayloadKeeper implements Payloads, IntakeOwner {
    * @throws KNEAR_PAYLOAD_CORRUPT and the other codes of `open`
    */
   async verify(ref: PayloadRef): Promise<void> {
-    for await (const piece of verified(await this.#read(ref), ref)) void piece;
+    for await (const piece of await this.#read(ref)) void piece;
   }
 
   /** Removes what no record names. @throws KNEAR_PAYLOAD_FOREIGN, KNEAR_PAYLOAD_SWEEP, and what the store throws */
@@ -303,9 +302,10 @@ export class PayloadKeeper implements Payloads, IntakeOwner {
 
   // --- reading ----------------------------------------------------------------------------------------------------------
 
+  /** What the store has, verified. */
   async #read(ref: PayloadRef): Promise<AsyncIterable<Uint8Array>> {
     const { store } = this.#options;
-    if (ref.store === store.name) return store.open(ref);
+    if (ref.store === store.name) return verified(await store.open(ref), ref);
     const detail = `the payload ${payloadId(ref)} is in the store ${ref.store}, which is not configured: configure it, or wait until what it holds is delivered before changing claimCheck.store`;
     throw new KnearError('KNEAR_PAYLOAD_STORE_AWAY', detail);
   }
@@ -325,7 +325,7 @@ export class PayloadKeeper implements Payloads, IntakeOwner {
 
   async #readWhole(ref: PayloadRef): Promise<Uint8Array> {
     const pieces: Uint8Array[] = [];
-    for await (const piece of verified(await this.#read(ref), ref)) pieces.push(piece);
+    for await (const piece of await this.#read(ref)) pieces.push(piece);
     return Buffer.concat(pieces, ref.sizeBytes);
   }
 

@@ -8,7 +8,7 @@ import { parseBinaryHead, parseStructured } from '../../core/codec.ts';
 import type { ContentMode } from '../../core/codec.ts';
 import { codeOf, KnearError } from '../../core/errors.ts';
 import type { CloudEvent } from '../../core/event.ts';
-import { dataInlineMax, EventIntake } from '../../core/event-intake.ts';
+import { bodyMaxFor, dataInlineMax, EventIntake } from '../../core/event-intake.ts';
 import type { Outcome, PayloadFault, ReplyPolicy } from '../../core/ports/deliverer.ts';
 import type { Payloads } from '../../core/ports/payloads.ts';
 import { announcedBytes, bodyField, joined, startOf } from './answer-body.ts';
@@ -95,8 +95,7 @@ export class Reply implements Answer {
 
   #bodyMaxBytes(): number {
     const { replyMaxBytes } = this.#options.replies.claims;
-    // JSON around the data: as at the door.
-    return this.#mode === 'structured' ? 2 * replyMaxBytes + ATTRIBUTES_MAX_BYTES : replyMaxBytes;
+    return this.#mode === 'batch' ? replyMaxBytes : bodyMaxFor(this.#mode, replyMaxBytes);
   }
 
   /** @throws the codes of the codec and of `EventIntake` */
@@ -166,7 +165,7 @@ export class Reply implements Answer {
     const code = codeOf(error);
     // Anything but the verdict of the codec or the store is a bug of ours.
     if (code === undefined || !(error instanceof Error)) throw error;
-    if (isPayloadFault(code)) return { kind: 'payload', code, detail: error.message };
+    if (isPayloadFault(code)) return payloadOutcome(error);
     if (code === 'KNEAR_EVENT_TOO_LARGE' || code === 'KNEAR_ATTRIBUTES_TOO_LARGE') {
       return this.#tooLarge(error.message);
     }

@@ -1,6 +1,7 @@
 /** What requests about parked events may say, checked. */
 import { KnearError } from '../../core/errors.ts';
 import type { Position } from '../../core/ports/event-log.ts';
+import { membersOf, refuseOthers } from './request-members.ts';
 
 /**
  * 1,000: as many records as one commit of the log takes, and as many as are parked by default, so that a page is usually
@@ -38,11 +39,8 @@ export function pageIn({ after, limit, ...rest }: Readonly<Record<string, string
 
 /** The entries that a body chooses: by their positions, or a page of them. Never all by saying nothing. @throws KNEAR_USAGE */
 export function chosenIn(body: unknown): Choice {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    throw new KnearError('KNEAR_USAGE', 'the body must be a JSON object: say positions, or limit');
-  }
-  // Any object; each field is looked at.
-  const { positions, after, limit, to, ...rest } = body as Record<string, unknown>;
+  const members = membersOf(body, 'say positions, or limit');
+  const { positions, after, limit, to, ...rest } = members;
   refuseOthers(rest, 'positions, after, limit and to');
   return {
     chosen: positions === undefined ? pageOf(after, limit) : namedIn(positions, after ?? limit),
@@ -86,10 +84,4 @@ function addressOf(to: unknown): string {
   const url = typeof to === 'string' ? URL.parse(to) : null;
   if (url && ['http:', 'https:'].includes(url.protocol)) return url.href;
   throw new KnearError('KNEAR_USAGE', 'to must be a URL with http or https');
-}
-
-function refuseOthers(rest: object, known: string): void {
-  const [name] = Object.keys(rest);
-  if (name === undefined) return;
-  throw new KnearError('KNEAR_USAGE', `there is no ${name} here: ${known} are known`);
 }

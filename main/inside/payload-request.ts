@@ -2,6 +2,7 @@
 import { isHour, isId, isTenant } from '../../broker/payload/payload-place.ts';
 import { KnearError } from '../../core/errors.ts';
 import { payloadId, type PayloadRef } from '../../core/event.ts';
+import { membersOf, refuseOthers } from './request-members.ts';
 
 /** As `core/event.ts` names it; no part of it leads out of a store. */
 export type PayloadName = Pick<PayloadRef, 'tenant' | 'key'>;
@@ -99,18 +100,4 @@ function pageOf({
 function isLimit(limit: unknown): limit is number {
   if (typeof limit !== 'number' || !Number.isSafeInteger(limit)) return false;
   return limit >= 1 && limit <= PAYLOAD_PAGE_MAX;
-}
-
-function membersOf(body: unknown): Readonly<Record<string, unknown>> {
-  if (typeof body === 'object' && body !== null && !Array.isArray(body)) {
-    // Any object; each member is looked at.
-    return body as Readonly<Record<string, unknown>>;
-  }
-  throw new KnearError('KNEAR_USAGE', 'the body must be a JSON object');
-}
-
-function refuseOthers(rest: object, known: string): void {
-  const [name] = Object.keys(rest);
-  if (name === undefined) return;
-  throw new KnearError('KNEAR_USAGE', `there is no ${name} here: ${known} are known`);
 }

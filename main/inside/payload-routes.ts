@@ -181,8 +181,7 @@ async function data(
   request: AdminRequest,
   reply: Reply,
 ): Promise<Readable> {
-  const { ref, redactedAtMs } = claimIn(options, request);
-  if (redactedAtMs !== undefined) throw redacted(payloadId(ref));
+  const { ref } = claimIn(options, request);
   const pieces = options.payloads.open(ref);
   const { value: first } = await pieces.next();
   const [, name = ''] = ref.key.split('/');
@@ -334,8 +333,4 @@ function claimNamed({ claims }: PayloadRoutesOptions, id: string): Claim {
 function unknown(id: string): KnearError {
   const detail = `no event has the payload ${id}, or none has it any more: see knear payload list`;
   return new KnearError('KNEAR_PAYLOAD_UNKNOWN', detail);
-}
-
-function redacted(id: string): KnearError {
-  return new KnearError('KNEAR_PAYLOAD_REDACTED', `the payload ${id} was redacted: it is gone`);
 }

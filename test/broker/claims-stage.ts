@@ -3,17 +3,15 @@
  * up or made to fail. Time is real but for what is skipped, so that a real disk can answer.
  */
 import { GroupedLog } from '../../broker/log/grouped-log.ts';
-import type { Change, LogStore, StoredRow, Table } from '../../broker/log/store.ts';
+import type { Change } from '../../broker/log/store.ts';
 import { payloadId } from '../../core/event.ts';
 import type { CloudEvent, PayloadRef } from '../../core/event.ts';
 import type { PayloadHolders } from '../../core/ports/claims.ts';
 import type { Delivery, Position } from '../../core/ports/event-log.ts';
 import { SkippingClock } from '../fakes/skipping-clock.ts';
+import { skippingOf, WatchedStore } from './log-adapter.ts';
 import type { StoreFactory } from './log-adapter.ts';
 import { eventTo, INGRESS, matchTo, WIDE } from './log-stage.ts';
-
-/** Past the idle flush (L4), and past what a flush waits for its records to be settled (L12). */
-const QUIET_MS = 300;
 
 /** What the log has told, in order. */
 class RecordingHolders implements PayloadHolders {
@@ -76,17 +74,7 @@ export async function openClaimsStage(stores: StoreFactory): Promise<ClaimsStage
     limits: WIDE,
     payloads: holders,
   });
-  const settleDown = async () => {
-    for (let quietTurns = 0; quietTurns < 3; quietTurns += 1) {
-      await new Promise((resolve) => setImmediate(resolve));
-      if (store.isWriting) quietTurns = -1;
-    }
-  };
-  const skip = async (ms: number) => {
-    await settleDown();
-    clock.skip(ms);
-    await settleDown();
-  };
+  const { skip, quiet } = skippingOf(clock, () => store.isWriting);
   return {
     log,
     holders,
@@ -104,10 +92,7 @@ export async function openClaimsStage(stores: StoreFactory): Promise<ClaimsStage
       if (!delivery) throw new Error(`nothing to be had for ${egressId}`);
       return delivery;
     },
-    quiet: async () => {
-      await skip(QUIET_MS);
-      await skip(QUIET_MS);
-    },
+    quiet,
     skip,
     nowMs: () => clock.nowMs(),
     restart: async () => {
@@ -123,23 +108,15 @@ export function claimed(to: string, ref: PayloadRef, id = to): CloudEvent {
   return { ...eventTo(to, { id }), data: ref };
 }
 
-class GatedCommits implements LogStore {
-  readonly durability;
-  readonly #store: LogStore;
-  #writing = 0;
+class GatedCommits extends WatchedStore {
   #failures = 0;
   #gate: Promise<void> | undefined;
   /** Rows of claims that were written, and not removed. */
   claimsWritten = 0;
 
-  constructor(store: LogStore) {
-    this.#store = store;
-    this.durability = store.durability;
-  }
-
   /** A commit is under way, and not held up. */
   get isWriting(): boolean {
-    return this.#writing > 0 && !this.#gate;
+    return this.isBusy && !this.#gate;
   }
 
   /** The next commit fails, and nothing of it is kept. */
@@ -157,39 +134,14 @@ class GatedCommits implements LogStore {
     };
   }
 
-  async commit(changes: readonly Change[]): Promise<void> {
-    this.#writing += 1;
-    try {
-      await this.#gate;
-      if (this.#failures > 0) {
-        this.#failures -= 1;
-        throw new Error('the disk is gone');
-      }
-      await this.#store.commit(changes);
-      const claims = changes.filter(({ table, value }) => table === 'claim' && value);
-      this.claimsWritten += claims.length;
-    } finally {
-      this.#writing -= 1;
+  protected override async write(changes: readonly Change[]): Promise<void> {
+    await this.#gate;
+    if (this.#failures > 0) {
+      this.#failures -= 1;
+      throw new Error('the disk is gone');
     }
-  }
-
-  get(table: Table, key: Uint8Array): Buffer | undefined {
-    return this.#store.get(table, key);
-  }
-
-  range(table: Table, bounds: { from: Uint8Array; to: Uint8Array; limit: number }): StoredRow[] {
-    return this.#store.range(table, bounds);
-  }
-
-  freeBytes(): number {
-    return this.#store.freeBytes();
-  }
-
-  sizeBytes(): number {
-    return this.#store.sizeBytes();
-  }
-
-  close(): Promise<void> {
-    return this.#store.close();
+    await super.write(changes);
+    const claims = changes.filter(({ table, value }) => table === 'claim' && value);
+    this.claimsWritten += claims.length;
   }
 }

@@ -25,22 +25,7 @@ export async function openGroupedLog(stores: StoreFactory, options: OpenOptions)
     return GroupedLog.open({ store, match, clock, observer: { observe: () => undefined }, limits });
   };
   let log = await open();
-  /** Nothing is in commit, and no turn of the event loop starts one. */
-  const settleDown = async () => {
-    for (let quietTurns = 0; quietTurns < 3; quietTurns += 1) {
-      await new Promise((resolve) => setImmediate(resolve));
-      if (store.isBusy) quietTurns = -1;
-    }
-  };
-  const skip = async (ms: number) => {
-    await settleDown();
-    clock.skip(ms);
-    await settleDown();
-  };
-  const quiet = async () => {
-    await skip(QUIET_MS);
-    await skip(QUIET_MS);
-  };
+  const { skip, quiet } = skippingOf(clock, () => store.isBusy);
   return {
     get log() {
       return log;
@@ -59,8 +44,30 @@ export async function openGroupedLog(stores: StoreFactory, options: OpenOptions)
   };
 }
 
+/** Ways to let time pass for a log that answers from a real disk. */
+export function skippingOf(clock: SkippingClock, isBusy: () => boolean) {
+  /** Nothing is in commit, and no turn of the event loop starts one. */
+  const settleDown = async () => {
+    for (let quietTurns = 0; quietTurns < 3; quietTurns += 1) {
+      await new Promise((resolve) => setImmediate(resolve));
+      if (isBusy()) quietTurns = -1;
+    }
+  };
+  const skip = async (ms: number) => {
+    await settleDown();
+    clock.skip(ms);
+    await settleDown();
+  };
+  /** What is settled is durable. */
+  const quiet = async () => {
+    await skip(QUIET_MS);
+    await skip(QUIET_MS);
+  };
+  return { skip, quiet };
+}
+
 /** Knows whether a commit is under way. */
-class WatchedStore implements LogStore {
+export class WatchedStore implements LogStore {
   readonly durability;
   #commits = 0;
   readonly #store: LogStore;
@@ -77,10 +84,14 @@ class WatchedStore implements LogStore {
   async commit(changes: readonly Change[]): Promise<void> {
     this.#commits += 1;
     try {
-      await this.#store.commit(changes);
+      await this.write(changes);
     } finally {
       this.#commits -= 1;
     }
+  }
+
+  protected write(changes: readonly Change[]): Promise<void> {
+    return this.#store.commit(changes);
   }
 
   get(table: Table, key: Uint8Array): Buffer | undefined {
