@@ -40,7 +40,7 @@ import { attempt, observeAttempt, type Attempted } from './attempt.ts';
 import { end, observeEnd, trySettle, type EndingScope } from './ending.ts';
 import type { Hold } from './hold.ts';
 import type { Slots } from './slots.ts';
-import { isReplyOfBroker, outgoing, stageOf, targetOf } from './stage.ts';
+import { deadLetterStage, isReplyOfBroker, outgoing, stageOf, targetOf } from './stage.ts';
 import type { Stage } from './stage.ts';
 
 /** Longer waits go to the log: they would hold memory and a lease for nothing. */
@@ -374,17 +374,10 @@ class Run {
   }
 
   #exhausted(egress: Egress, stage: Stage, failure: Failure): Next {
+    const sinceMs = this.#context.clock.monotonicMs();
+    const letter = deadLetterStage(egress, stage, { failure, sinceMs });
+    if (letter) return letter;
     const event = stage.origin ?? stage.event;
-    if (stage.phase !== 'dead-letter' && egress.deadLetter) {
-      return {
-        phase: 'dead-letter',
-        attempt: 0,
-        firstAtMs: stage.firstAtMs,
-        lastFailure: failure,
-        event,
-        sinceMs: this.#context.clock.monotonicMs(),
-      };
-    }
     const why = stage.phase === 'dead-letter' ? (stage.lastFailure ?? failure) : failure;
     return this.#withoutSink(egress, event, why);
   }

@@ -1,7 +1,7 @@
 /** Where a delivery stands between two attempts. */
 import type { CloudEvent } from '../core/event.ts';
-import { deadLetterEvent } from '../core/rules/dead-letter.ts';
-import type { Delivery, Phase, Work } from '../core/ports/event-log.ts';
+import { deadLetterEvent, isLostData } from '../core/rules/dead-letter.ts';
+import type { Delivery, Failure, Phase, Work } from '../core/ports/event-log.ts';
 import type { Egress, Target } from '../core/topology.ts';
 
 /** What a Work would remember, and the events it is about. */
@@ -55,6 +55,24 @@ export function outgoing(
   return stage.phase === 'dead-letter' && stage.lastFailure
     ? deadLetterEvent(event, stage.lastFailure)
     : event;
+}
+
+/**
+ * What follows when nothing more is tried: the dead letter sink, if there is one that has not failed itself. One that
+ * could not be given the data gets the event without it (K37), for the reason that it came here.
+ */
+export function deadLetterStage(
+  egress: Egress,
+  stage: Stage,
+  { failure, sinceMs }: { readonly failure: Failure; readonly sinceMs: number },
+): Stage | undefined {
+  const { phase, lastFailure: before, firstAtMs } = stage;
+  const isSink = phase === 'dead-letter';
+  const isNewlyLost = isLostData(failure.code) && !(before && isLostData(before.code));
+  if (!egress.deadLetter || (isSink && !isNewlyLost)) return undefined;
+  const lastFailure = isSink && before ? { ...before, code: failure.code } : failure;
+  const event = stage.origin ?? stage.event;
+  return { phase: 'dead-letter', attempt: 0, firstAtMs, lastFailure, event, sinceMs };
 }
 
 export function isReplyOfBroker(egress: Egress, stage: Stage): boolean {

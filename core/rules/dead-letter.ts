@@ -15,7 +15,7 @@ import { FAILURE_DATA_MAX, type Failure } from '../ports/event-log.ts';
  * event that fails again after its rescue tells of its last failure only. Everything else, specversion included, stays.
  */
 export function deadLetterEvent(event: CloudEvent, failure: Failure): CloudEvent {
-  const ref = LOST_DATA.has(failure.code) ? claimOf(event) : undefined;
+  const ref = isLostData(failure.code) ? claimOf(event) : undefined;
   const letter = withAttributes(event, {
     knativeerrordest: failure.dest,
     // Text, as on the wire of a binary event: Knative's own tests compare it with "422".
@@ -28,6 +28,11 @@ export function deadLetterEvent(event: CloudEvent, failure: Failure): CloudEvent
     }),
   });
   return ref ? { ...letter, data: undefined } : letter;
+}
+
+/** Whether an event fails because its data is not to be had any more. */
+export function isLostData(code: ErrorCode): boolean {
+  return LOST_DATA.has(code);
 }
 
 /** K37 */

@@ -15,6 +15,7 @@
  *   closed by the server while the request was on its way (RFC 9112, section 9.3.1). The request is sent once more on a
  *   new connection, and the first try does not count. If the server had begun to work on it after all, the event
  *   arrives twice, which at-least-once allows.
+ * - X5 Time that passes while the payload store has to go on is the store's, and no attempt (K33).
  * - K34 A subscriber may answer before it has all of a large body: 2xx is accepted, whatever else is not. The connection
  *   and what is open for the body end with it.
  * - K35 The time limit of a resource bounds the attempt. Where there is none, large data may take as long as its bytes
@@ -28,23 +29,15 @@
  */
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import { binaryHeaders, structuredBody, structuredHeaders } from '../../core/codec.ts';
 import { KnearError } from '../../core/errors.ts';
-import { claimOf, inlineData, type CloudEvent } from '../../core/event.ts';
 import type { Deliverer, DeliveryRequest, Outcome } from '../../core/ports/deliverer.ts';
 import type { Clock, Timer } from '../../core/ports/time.ts';
 import type { Payloads } from '../../core/ports/payloads.ts';
 import type { Answer } from './answer-body.ts';
 import { openAnswer } from './answer.ts';
 import { payloadOutcome } from './reply.ts';
-import {
-  binaryBody,
-  jsonBody,
-  openBody,
-  type BodyListener,
-  type ClaimedBody,
-  type OpenBody,
-} from './payload-body.ts';
+import { headersOf, openEncoder, type Message } from './message.ts';
+import { openBody, type BodyListener, type OpenBody } from './payload-body.ts';
 import { Connections, type Borrower, type Connection, type Place } from './connections.ts';
 
 export interface HttpDelivererOptions {
@@ -140,6 +133,8 @@ class Attempt implements Borrower, BodyListener, Dispatcher.DispatchHandler {
   #progressAtMs: number | undefined;
   /** Nothing of the body is left to be sent. */
   #isBodySent = true;
+  /** Since when it is the store that has to go on, not the subscriber (X5); monotonic. */
+  #storeDueSinceMs: number | undefined;
   #isOver = false;
 
   constructor(options: AttemptOptions) {
@@ -180,6 +175,12 @@ class Attempt implements Borrower, BodyListener, Dispatcher.DispatchHandler {
 
   onProgress(): void {
     this.#progressAtMs = this.#options.clock.monotonicMs();
+    this.#storeDueSinceMs = undefined;
+  }
+
+  onWanted(): void {
+    this.onProgress();
+    this.#storeDueSinceMs = this.#progressAtMs;
   }
 
   onSent(): void {
@@ -220,9 +221,11 @@ class Attempt implements Borrower, BodyListener, Dispatcher.DispatchHandler {
   /** A large reply comes no faster than it can be written. */
   #waitFor(step: Promise<Outcome | undefined>, controller: Dispatcher.DispatchController): void {
     controller.pause();
+    this.#storeDueSinceMs = this.#options.clock.monotonicMs();
     step.then(
       (outcome) => {
         if (this.#isOver) return;
+        this.#storeDueSinceMs = undefined;
         if (outcome !== undefined) this.#cut(outcome);
         controller.resume();
       },
@@ -281,8 +284,17 @@ class Attempt implements Borrower, BodyListener, Dispatcher.DispatchHandler {
     const { atMs, outcome } = this.#limit();
     const leftMs = atMs - clock.monotonicMs();
     if (leftMs > 0) this.#look(leftMs);
-    else this.#fail(outcome);
+    else
+      this.#fail(this.#isStoreToBlame() ? storeAway('the payload store does not go on') : outcome);
   };
+
+  /** X5: what took most of the time that the subscriber had is not the subscriber's failure. */
+  #isStoreToBlame(): boolean {
+    const { clock, request } = this.#options;
+    const dueSinceMs = this.#storeDueSinceMs;
+    if (dueSinceMs === undefined) return false;
+    return clock.monotonicMs() - dueSinceMs > (request.idleMs ?? request.timeoutMs) / 2;
+  }
 
   /** At least every `idleMs`, because the limit is nearer once the body goes out (K35). */
   #look(leftMs: number): void {
@@ -352,72 +364,8 @@ function addressOf({ url: text, caCerts }: DeliveryRequest): Address | undefined
   return { origin: url.origin, caCerts, path: url.pathname + url.search };
 }
 
-/** What one event looks like on the wire, whoever gets it. */
-interface Message {
-  /** Names and values in turn. */
-  readonly headers: readonly string[];
-  readonly body: Uint8Array | ClaimedBody | undefined;
-}
-
-function headersOf(message: Message, request: DeliveryRequest): string[] {
-  const headers = [...message.headers, 'kn-namespace', request.namespace];
-  const { body } = message;
-  if (body !== undefined && !ArrayBuffer.isView(body)) {
-    headers.push('content-length', String(body.sizeBytes));
-  }
-  if (request.traceparent !== undefined) setTraceparent(headers, request.traceparent);
-  if (request.wantsReply) headers.push('prefer', 'reply');
-  if (request.host !== undefined) headers.push('host', request.host);
-  return headers;
-}
-
-/** @param headers names and values in turn: a value may well be this word. */
-function setTraceparent(headers: string[], traceparent: string): void {
-  let at = 0;
-  while (at < headers.length && headers[at] !== 'traceparent') at += 2;
-  headers[at] = 'traceparent';
-  headers[at + 1] = traceparent;
-}
-
-/**
- * 16 KiB: above, encoding is little beside the socket write, and a kept body would come on top of what the log counts as
- * the size of the events that it holds in memory.
- */
-const STRUCTURED_KEPT_MAX_BYTES = 16 * 1024;
-
-/** Encodes an event once for all its egresses: a Message lives as long as its event. */
-function openEncoder(
-  payloads: Payloads,
-): (event: CloudEvent, format: 'json' | 'binary') => Message | Promise<Message> {
-  const messages = {
-    json: new WeakMap<CloudEvent, Message>(),
-    binary: new WeakMap<CloudEvent, Message>(),
-  };
-  return (event, format) => {
-    const known = messages[format].get(event);
-    if (known !== undefined) return known;
-    const message = format === 'json' ? structuredMessage(event, payloads) : binaryMessage(event);
-    const keep = (ready: Message) => {
-      const { body } = ready;
-      const bytes = format === 'json' && ArrayBuffer.isView(body) ? body.byteLength : 0;
-      if (bytes <= STRUCTURED_KEPT_MAX_BYTES) messages[format].set(event, ready);
-      return ready;
-    };
-    return message instanceof Promise ? message.then(keep) : keep(message);
-  };
-}
-
-function binaryMessage(event: CloudEvent): Message {
-  const ref = claimOf(event);
-  const body = ref ? binaryBody(ref) : inlineData(event);
-  return { headers: binaryHeaders(event), body };
-}
-
-function structuredMessage(event: CloudEvent, payloads: Payloads): Message | Promise<Message> {
-  const headers = structuredHeaders(event);
-  const ref = claimOf(event);
-  if (ref) return jsonBody(event, ref, payloads).then((body) => ({ headers, body }));
-  return { headers, body: structuredBody({ ...event, data: inlineData(event) }) };
+function storeAway(detail: string): Outcome {
+  return { kind: 'payload', code: 'KNEAR_PAYLOAD_STORE_AWAY', detail };
 }
 
 function timedOut(detail: string): Outcome {

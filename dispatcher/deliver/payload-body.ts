@@ -56,7 +56,9 @@ export interface OpenBody {
 }
 
 export interface BodyListener {
-  /** More of it was asked for: what came before is on its way. */
+  /** More of it is wanted: what came before is on its way, and the store has to bring the rest. */
+  onWanted(): void;
+  /** More of it is there. */
   onProgress(): void;
   /** All of it is on its way. */
   onSent(): void;
@@ -96,13 +98,16 @@ async function* stream(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   try {
     if (frame) yield frame.head;
+    listener.onWanted();
     const pieces = frame?.form === 'base64' ? base64Pieces(data) : data;
     for await (const piece of pieces) {
       for (let first = 0; first < piece.byteLength; first += PART_BYTES) {
         listener.onProgress();
         yield piece.subarray(first, first + PART_BYTES);
       }
+      listener.onWanted();
     }
+    listener.onProgress();
     if (frame) yield frame.tail;
     listener.onSent();
   } catch (error) {

@@ -505,6 +505,36 @@ describe('a store', () => {
     },
   );
 
+  test.each([
+    { way: 'the resource bounds the attempt', limits: { timeoutMs: 500 } },
+    { way: 'bytes have to move', limits: { timeoutMs: 1_000, idleMs: 500 } },
+  ])(
+    'that hangs in the middle is away, not the subscriber slow, where $way (X5)',
+    async ({ limits }) => {
+      const clock = new FakeClock();
+      const { event } = await aPlace(SEVERAL_BYTES);
+      const { opened: hanging, open: hang } = gate<undefined>();
+      const { opened: over, open: end } = gate<undefined>();
+      const payloads: Payloads = {
+        ...NO_PAYLOADS,
+        lend: () => undefined,
+        async *open() {
+          yield Buffer.alloc(MIB);
+          hang(undefined);
+          await over;
+        },
+      };
+      const { url, seen } = await rawReader();
+      const deliverer = openDeliverer({ payloads, clock });
+      const attempt = deliverer.deliver(requestTo(url, { event, ...limits }));
+      await hanging;
+      clock.advance(500);
+      expect(await attempt).toMatchObject({ kind: 'payload', code: AWAY });
+      expect(await seen()).toEqual({ wholeRequests: 0, end: 'ECONNRESET' });
+      end(undefined);
+    },
+  );
+
   test('that fails by a bug of ours makes the delivery fail as one, and resets the request (K31)', async () => {
     const bug = new TypeError('not a function');
     const payloads: Payloads = {

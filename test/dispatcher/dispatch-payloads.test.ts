@@ -301,6 +301,30 @@ describe('a payload that is lost', () => {
     expect(entry?.failure.code).toBe(code);
   });
 
+  test.each(LOST)(
+    '(%s) only on its way to the sink is told to the sink, once, beside what the subscriber said (K37)',
+    async (code) => {
+      const stage = new Stage({ egresses: [trigger({ deadLetter: at(SINK) })] });
+      stage.deliverer.script(SUBSCRIBER, rejected(422));
+      stage.deliverer.script(SINK, trouble(code), accepted);
+      await stage.produce('orders', claimedEvent('e1'));
+      expect(stage.trail()).toEqual([
+        `deliver 1 ${SUBSCRIBER} 422 KNEAR_REJECTED`,
+        `dead-letter 1 ${SINK} 0 ${code}`,
+        `dead-letter 1 ${SINK} 202`,
+        `end dead-lettered ${code}`,
+      ]);
+      const letter = stage.deliverer.callsTo(SINK)[1]?.event ?? eventOf('none');
+      expect(letter.data).toBeUndefined();
+      expect(attributesOf(letter)).toMatchObject({
+        knativeerrordest: SUBSCRIBER,
+        knativeerrorcode: '422',
+        knearerror: code,
+        knearsize: '300000',
+      });
+    },
+  );
+
   test('is found again by a replay, if it is there again', async () => {
     const stage = await stageWith({}, [trouble('KNEAR_PAYLOAD_MISSING'), accepted]);
     const entries = stage.log.parked('egress', { limit: 9 });
