@@ -100,9 +100,9 @@ export const SETTINGS = {
   },
   claimCheckInlineMax: {
     kind: 'size',
-    default: '64Ki',
+    default: '1Mi',
     ...LIMITS.inlineMax,
-    help: 'Largest record (attributes and data) that the log keeps itself; of a larger one, the payload store keeps the data. 0: no data is in the log. 64Ki is the size that every intermediary has to take.',
+    help: 'Largest record (attributes and data) that the log keeps itself; of a larger one, the payload store keeps the data. 0: no data is in the log. Up to 1Mi the embedded log is the faster place of the two.',
   },
   claimCheckReplyMax: {
     kind: 'size',

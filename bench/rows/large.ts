@@ -25,7 +25,7 @@ const EVENTS_MIN = 2;
 /** Sent, of what is delivered: at one Trigger half a gigabyte a second is as long as a measurement should be. */
 const SENT_SHARE = 0.5;
 /** Node's compilers look at pieces of 64 KB, not at events: 3,000 of them and more, whatever the size of the events. */
-const WARM_UP = { dataBytes: MB, senders: 4, deliveredBytes: 200 * MB };
+const WARM_UP = { dataBytes: 2 * MB, senders: 4, deliveredBytes: 200 * MB };
 
 interface Passage {
   readonly size: (typeof SIZES)[number];

@@ -65,7 +65,7 @@ test.each([
   const program = await stage.start(resources({ isPaused: true }), {
     flags: ['--drain', 'PT0S'],
   });
-  const sizes = { one: 16 * MB, two: MB, three: 100_000 };
+  const sizes = { one: 16 * MB, two: 2 * MB, three: 2_000_000 };
   for (const [name, sizeBytes] of Object.entries(sizes)) await sendLarge(program, name, sizeBytes);
   const half = await postHalf(
     `${program.url}/default/main`,

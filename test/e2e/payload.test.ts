@@ -20,7 +20,7 @@ afterEach(() => stage.close());
 
 /** Streams: more than the program keeps in memory of one payload. */
 const LARGE = randomBytes(12_000_000);
-const CLAIMED = randomBytes(100_000);
+const CLAIMED = randomBytes(2_000_000);
 
 interface Ran {
   readonly code: number;
@@ -144,14 +144,14 @@ test(
     await take(program, 'secret', CLAIMED);
     await take(program, 'other', CLAIMED);
     const named = await ok(program, 'explain', 'secret');
-    const [, id = ''] = /payload claimed, 100 kB, (\S+)/.exec(named) ?? [];
+    const [, id = ''] = /payload claimed, 2000 kB, (\S+)/.exec(named) ?? [];
     const asked = await knear(program, 'payload', 'redact', id);
     expect(asked).toMatchObject({
       code: 2,
       stderr: expect.stringMatching(/^KNEAR_USAGE: .*--yes/),
     });
     expect(await ok(program, 'payload', 'redact', id, '--yes')).toContain(
-      `Redacted: ${id}, 100 kB.`,
+      `Redacted: ${id}, 2000 kB.`,
     );
     await expect(readFile(fileOf(program, id))).rejects.toMatchObject({ code: 'ENOENT' });
     const got = await knear(program, 'payload', 'show', id, '--data', '-');
@@ -164,14 +164,14 @@ test(
     // It is remembered.
     await program.crash();
     await program.start();
-    expect(await ok(program, 'payload', 'verify')).toMatch(/ 1 good \(100 kB\), 1 redacted\.\n$/);
+    expect(await ok(program, 'payload', 'verify')).toMatch(/ 1 good \(2000 kB\), 1 redacted\.\n$/);
     await goOn(program, subscriber);
     expect(subscriber.at('/audit').map((received) => received.id)).toEqual(['other']);
     const [letter, ...others] = subscriber.at('/sink');
     expect(others).toEqual([]);
     expect(letter).toMatchObject({
       id: 'secret',
-      headers: { 'ce-knearerror': 'KNEAR_PAYLOAD_REDACTED', 'ce-knearsize': '100000' },
+      headers: { 'ce-knearerror': 'KNEAR_PAYLOAD_REDACTED', 'ce-knearsize': '2000000' },
     });
     expect(letter?.body.byteLength).toBe(0);
     await eventually('both gone', async () => (await listed(program)).length === 0);
@@ -222,10 +222,10 @@ test(
     await copyFile(fileOf(program, id), orphan);
     await writeFile(join(dirname(orphan), 'notes.txt'), 'of somebody');
     expect(await ok(program, 'payload', 'sweep', '--dry-run')).toBe(
-      'No event needs 1 of 2 payloads in the store, 100 kB: knear payload sweep removes them.\n',
+      'No event needs 1 of 2 payloads in the store, 2000 kB: knear payload sweep removes them.\n',
     );
     expect(await ok(program, 'payload', 'sweep')).toBe(
-      'Removed: 1 of 2 payloads in the store, 100 kB. No event needed them.\n',
+      'Removed: 1 of 2 payloads in the store, 2000 kB. No event needed them.\n',
     );
     expect(await readdir(dirname(orphan))).toEqual(['notes.txt']);
     await goOn(program, subscriber);
@@ -272,7 +272,7 @@ test(
       /^(\d+) /m.exec(await ok(program, 'parked', 'list', 'trigger', 'audit')) ?? [];
     const shown = await ok(program, 'parked', 'show', 'trigger', 'audit', position);
     const [, id = ''] = /^To get it: knear payload show (\S+) --data FILE$/m.exec(shown) ?? [];
-    expect(shown).toMatch(/^Data: claimed, 100 kB, sha256 /m);
+    expect(shown).toMatch(/^Data: claimed, 2000 kB, sha256 /m);
     const piped = await knear(program, 'payload', 'show', id, '--data', '-');
     expect(piped.stdout.equals(CLAIMED)).toBe(true);
   },

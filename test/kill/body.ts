@@ -9,7 +9,7 @@ import type { SeededRandom } from '../sim/random.ts';
 const KB = 1_000;
 const MB = 1_000 * KB;
 /** Above, an event is claimed, whatever its attributes are. */
-const LARGE_FROM_BYTES = 64 * 1024;
+export const LARGE_FROM_BYTES = 64 * 1024;
 
 export function isLarge({ sizeBytes }: { readonly sizeBytes: number }): boolean {
   return sizeBytes > LARGE_FROM_BYTES;

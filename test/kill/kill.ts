@@ -12,7 +12,7 @@ import { payloadFilesOf } from '../e2e/payload-files.ts';
 import type { Program } from '../e2e/program.ts';
 import { openStage } from '../e2e/stage.ts';
 import { SeededRandom } from '../sim/random.ts';
-import { isLarge } from './body.ts';
+import { isLarge, LARGE_FROM_BYTES } from './body.ts';
 import { startProducers, type Producers } from './producers.ts';
 import { KINDS, resources } from './scenery.ts';
 import { brokenPromises, duplicates, outOfOrder, type Broken } from './verdict.ts';
@@ -98,7 +98,11 @@ export function isGood({ lost, outOfOrder: swapped, torn, faults }: KillReport):
 }
 
 /** No bound that would drop a parked event: it could not be told from a lost one. */
-const FLAGS = ['--parked-max', '10000000', '--parked-bytes-max', '8Gi'];
+const FLAGS = [
+  ...['--parked-max', '10000000', '--parked-bytes-max', '8Gi'],
+  // Many claimed events in a short time, which need not be of megabytes.
+  ...['--claim-check-inline-max', String(LARGE_FROM_BYTES)],
+];
 
 interface Scene {
   readonly program: Program;

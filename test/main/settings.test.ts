@@ -51,7 +51,7 @@ describe('defaults', () => {
       eventMaxBytes: 268_435_456,
       attributesMaxBytes: 16_384,
       claimCheckStore: 'file',
-      claimCheckInlineMaxBytes: 65_536,
+      claimCheckInlineMaxBytes: 1_048_576,
       claimCheckBatchMaxBytes: 16_777_216,
       claimCheckUploadsMax: 64,
       claimCheckSpoolMaxBytes: 8_589_934_592,
@@ -233,7 +233,7 @@ describe('values', () => {
 
   test('small events alone are no contradiction: the log keeps all of their data', async () => {
     const settings = await read({ flags: { eventMax: '1Ki' } });
-    expect(settings).toMatchObject({ eventMaxBytes: 1024, claimCheckInlineMaxBytes: 65_536 });
+    expect(settings).toMatchObject({ eventMaxBytes: 1024, claimCheckInlineMaxBytes: 1_048_576 });
   });
 
   test('what is held at a time may be less than an event: the store keeps its data', async () => {
