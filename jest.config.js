@@ -1,4 +1,6 @@
 export default {
+  // The real servers that some tests talk to: built when they are not there, which is once.
+  globalSetup: '<rootDir>/test/servers/build.js',
   testEnvironment: 'node',
   injectGlobals: false,
   extensionsToTreatAsEsm: ['.ts'],
