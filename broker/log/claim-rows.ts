@@ -20,6 +20,7 @@ export interface ClaimRowsContext {
 }
 
 export class ClaimRows implements ClaimLedger {
+  readonly isKept = true;
   readonly #context: ClaimRowsContext;
 
   constructor(context: ClaimRowsContext) {

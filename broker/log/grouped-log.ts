@@ -39,8 +39,7 @@ import type { LogLimits } from './accounts.ts';
 import { ClaimRows } from './claim-rows.ts';
 import { closedError, Committer } from './committer.ts';
 import { dropBatch, dropFromMemory } from './drop.ts';
-import { DueTimers } from './due-timers.ts';
-import type { DueTimer } from './due-timers.ts';
+import { DueTimers, type DueTimer } from './due-timers.ts';
 import type { EgressQueue } from './egress-queue.ts';
 import { Entry, pendingRow, whenAllSafe } from './entry.ts';
 import type { KeptOutput, Row, RowContent } from './entry.ts';
@@ -51,6 +50,7 @@ import { LogDelivery } from './log-delivery.ts';
 import { Parking } from './parking.ts';
 import { Records } from './records.ts';
 import type { LogStore } from './store.ts';
+import { embeddedSupports } from './supports.ts';
 
 export interface GroupedLogOptions {
   readonly store: LogStore;
@@ -103,7 +103,7 @@ export class GroupedLog implements EventLog {
     this.#match = match;
     this.#clock = clock;
     this.#observer = observer;
-    this.supports = { durability: store.durability, ordered: true, delayed: true, history: false };
+    this.supports = embeddedSupports(store.durability);
     const context = {
       store,
       windowMax: limits.windowMax,
@@ -150,6 +150,11 @@ export class GroupedLog implements EventLog {
       findQueue: (egressId) => this.#accounts.findQueue(egressId),
       failure,
     });
+  }
+
+  /** Nothing: it matches when an event comes. */
+  async prepare(): Promise<void> {
+    if (this.#isClosed) throw closedError();
   }
 
   append(ingressId: string, events: readonly CloudEvent[]): Promise<Position[]> {
@@ -201,9 +206,8 @@ export class GroupedLog implements EventLog {
     return this.#accounts.usage;
   }
 
-  parked(egressId: string, options: { after?: Position; limit: number }): ParkedEntry[] {
-    const queue = this.#accounts.findQueue(egressId);
-    return queue ? this.#parking.entries(queue, options) : [];
+  parked(egressId: string, options: { after?: Position; limit: number }): Promise<ParkedEntry[]> {
+    return this.#parking.entries(egressId, options);
   }
 
   replay(egressId: string, positions: readonly Position[]): Promise<number> {

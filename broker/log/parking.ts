@@ -55,7 +55,12 @@ export class Parking {
   }
 
   /** See `EventLog.parked`. */
-  entries(queue: EgressQueue, options: { after?: Position; limit: number }): ParkedEntry[] {
+  async entries(
+    egressId: string,
+    options: { after?: Position; limit: number },
+  ): Promise<ParkedEntry[]> {
+    const queue = this.#context.findQueue(egressId);
+    if (!queue) return [];
     return this.#list(queue, options).map(({ position, parked: { failure, atMs } }) => {
       const { event } = this.#context.records.read(position);
       return { position, event, failure, atMs };

@@ -70,6 +70,7 @@ export class Holders implements PayloadHolders {
   /** Counts what an earlier process has left. */
   recover(): void {
     const ledger = this.#ledger();
+    if (!ledger.isKept) return;
     let page = ledger.claims({ limit: PAGE });
     while (page.length > 0) {
       for (const { ref, redactedAtMs } of page) {
@@ -146,6 +147,8 @@ export class Holders implements PayloadHolders {
    * @throws KNEAR_PAYLOAD_SWEEP and what the store throws
    */
   async sweep({ isDryRun, isForced }: SweepOptions): Promise<Swept> {
+    // Throws where it cannot be asked.
+    this.#ledger().claims({ limit: 1 });
     let [seen, orphans, orphanBytes, removed] = [0, 0, 0, 0];
     for await (const payload of this.#store.list()) {
       seen += 1;
@@ -181,6 +184,7 @@ export class Holders implements PayloadHolders {
 
   /** A log that cannot be asked may well name it: the next sweep decides. */
   #isClaimed(id: string): boolean {
+    if (!this.#ledger().isKept) return true;
     try {
       return this.#ledger().claim(id) !== undefined;
     } catch (error) {

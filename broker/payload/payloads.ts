@@ -110,8 +110,9 @@ export class PayloadKeeper implements Payloads, IntakeOwner {
     // Where the log names payloads, a store that is nobody's is not the one that had them: a disk that is not mounted.
     this.#mayAdopt = this.#holders.usage().objects === 0;
     await this.#requireOwn().catch(() => undefined);
-    const { isDryRun } = this.#options.limits;
-    this.#collect(() => this.sweep({ isDryRun, isForced: false }));
+    const { ledger, limits } = this.#options;
+    const { isDryRun } = limits;
+    if (ledger().isKept) this.#collect(() => this.sweep({ isDryRun, isForced: false }));
   }
 
   /** For the log: what its records need. */
@@ -349,7 +350,8 @@ export class PayloadKeeper implements Payloads, IntakeOwner {
   }
 
   #isRedacted(ref: PayloadRef): boolean {
-    return this.#options.ledger().claim(payloadId(ref))?.redactedAtMs !== undefined;
+    const ledger = this.#options.ledger();
+    return ledger.isKept && ledger.claim(payloadId(ref))?.redactedAtMs !== undefined;
   }
 
   /** What the store itself makes of it now. */

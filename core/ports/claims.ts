@@ -2,6 +2,11 @@
 import type { PayloadRef } from '../event.ts';
 
 export interface ClaimLedger {
+  /**
+   * Whether it can be asked. A log that does not keep a list of payloads cannot: then nothing is listed, redacted or removed,
+   * because any payload may be needed.
+   */
+  readonly isKept: boolean;
   /** By `payloadId`. */
   claim(id: string): Claim | undefined;
   /** By id, ascending; those behind `after`. */

@@ -14,6 +14,13 @@ export interface EventLog {
   readonly supports: LogSupports;
 
   /**
+   * Makes a place for these egresses, so that what is appended from now on waits for them. What a log on a server has to
+   * set up beforehand is set up when it resolves; egresses that are not named keep what they have.
+   * @throws KNEAR_LOG_FAILED, KNEAR_CLOSED
+   */
+  prepare(interests: readonly Interest[]): Promise<void>;
+
+  /**
    * Keeps the events for every egress that matches them: all of them or none.
    *
    * Resolves when each event is durable at the level of `supports.durability`, or settled by every matching egress
@@ -43,8 +50,11 @@ export interface EventLog {
    */
   drop(egressId: string): Promise<number>;
 
-  /** Parked entries of an egress, oldest first. */
-  parked(egressId: string, options: { after?: Position; limit: number }): ParkedEntry[];
+  /**
+   * Parked entries of an egress, oldest first.
+   * @throws KNEAR_LOG_CORRUPT when an entry cannot be read; KNEAR_CLOSED, unless the log can still read.
+   */
+  parked(egressId: string, options: { after?: Position; limit: number }): Promise<ParkedEntry[]>;
 
   /**
    * Parked entries of an egress become deliveries of it anew: phase `deliver`, no attempt yet, ready at once. All of them
@@ -65,7 +75,7 @@ export interface EventLog {
   /** Whether appends are taken, and if not, why. */
   readonly state: LogState;
 
-  /** What it holds, in bytes of records, and how much that may become. */
+  /** What it holds, in bytes of records, as of a few seconds ago at most, and how much that may become. */
   readonly usage: { readonly bytes: number; readonly bytesMax: number };
 
   /** Flushes what is settled, stops, and gives back the resources. Idempotent. Open deliveries become stale. */
@@ -82,6 +92,10 @@ export interface LogSupports {
   readonly delayed: boolean;
   /** A new egress could be given events from before it existed. */
   readonly history: boolean;
+  /** Leases without an outcome are counted over a restart, so that an event that ends its holder each time comes to an end. */
+  readonly keepsLeases: boolean;
+  /** Largest record, as `eventSizeBytes` counts it: the data of a larger event has to be claimed (K4). */
+  readonly recordMaxBytes: number;
 }
 
 export type LogState =
@@ -94,6 +108,20 @@ export interface Lag {
   /** Work that is due later. */
   readonly delayed: number;
   readonly parked: number;
+}
+
+/** Which events of which ingress an egress may want: as much of its filter as a log can use to sort events. */
+export interface Interest {
+  readonly egressId: string;
+  /** Its deliveries are to keep the order of their partition keys. */
+  readonly isOrdered: boolean;
+  readonly sources: readonly {
+    readonly ingressId: string;
+    /** Ingresses of one pool may share what a log sets up for each; absent: it has its own. */
+    readonly pool?: string;
+    /** Exact types; absent: any. */
+    readonly types?: readonly string[];
+  }[];
 }
 
 /** Answers which egresses an event is for. Called once an event, at append, with the topology of that moment. */

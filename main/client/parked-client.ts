@@ -180,8 +180,11 @@ async function actOnAll(
 ): Promise<{ count: number; refused: Refusal[] }> {
   const sum = { count: 0, refused: [] as Refusal[] };
   let left = act.positions && [...new Set(act.positions)].toSorted((one, two) => one - two);
+  let until: Pick<ParkedDone, 'untilMs'> = {};
   for (let after = 0, isMore = true; isMore;) {
-    const which = left ? { positions: left.slice(0, PAGE_MAX) } : { after, limit: PAGE_MAX };
+    const which = left
+      ? { positions: left.slice(0, PAGE_MAX) }
+      : { after, limit: PAGE_MAX, ...until };
     const done = (await askAdmin(act.adminUrl, `${pathOf(act)}/${verb}`, {
       body: { ...which, ...more },
       patienceMs: PAGE_PATIENCE_MS,
@@ -190,6 +193,7 @@ async function actOnAll(
     sum.refused.push(...done.refused);
     if (done.stopped !== undefined) throw stoppedError(done.stopped, sum.count);
     after = done.last ?? after;
+    if (done.untilMs !== undefined) until = { untilMs: done.untilMs };
     // Of named ones a page may end early; what is behind `last` was not tried.
     left = done.last === null ? left?.slice(PAGE_MAX) : left?.filter((each) => each > after);
     isMore = left ? left.length > 0 : done.isMore;

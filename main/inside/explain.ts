@@ -107,6 +107,7 @@ function observerOf(stories: Stories, clock: Clock): Observer {
         case 'rerouted':
         case 'discarded':
         case 'lease-lost':
+        case 'log-gap':
         case 'committed':
         case 'log-state':
           return;

@@ -15,6 +15,8 @@ export interface Page {
   readonly kind: 'page';
   readonly after: Position;
   readonly limit: number;
+  /** Parked until then, wall time; absent: whenever. What is parked again meanwhile may come to stand behind the others. */
+  readonly untilMs?: number;
 }
 
 export type Chosen =
@@ -40,20 +42,28 @@ export function pageIn({ after, limit, ...rest }: Readonly<Record<string, string
 /** The entries that a body chooses: by their positions, or a page of them. Never all by saying nothing. @throws KNEAR_USAGE */
 export function chosenIn(body: unknown): Choice {
   const members = membersOf(body, 'say positions, or limit');
-  const { positions, after, limit, to, ...rest } = members;
-  refuseOthers(rest, 'positions, after, limit and to');
+  const { positions, after, limit, untilMs, to, ...rest } = members;
+  refuseOthers(rest, 'positions, after, limit, untilMs and to');
   return {
-    chosen: positions === undefined ? pageOf(after, limit) : namedIn(positions, after ?? limit),
+    chosen:
+      positions === undefined
+        ? pageOf(after, limit, untilMs)
+        : namedIn(positions, after ?? limit ?? untilMs),
     ...(to !== undefined && { to: addressOf(to) }),
   };
 }
 
-function pageOf(after: unknown, limit: unknown): Page {
+function pageOf(after: unknown, limit: unknown, untilMs: unknown): Page {
   if (limit === undefined) {
     throw new KnearError('KNEAR_USAGE', 'say which: their positions, or limit and after');
   }
   const from = after === undefined ? 0 : wholeNumber('after', after, 0);
-  return { kind: 'page', after: from, limit: limitOf(limit) };
+  return {
+    kind: 'page',
+    after: from,
+    limit: limitOf(limit),
+    ...(untilMs !== undefined && { untilMs: wholeNumber('untilMs', untilMs, 0) }),
+  };
 }
 
 function namedIn(positions: unknown, other: unknown): Chosen {

@@ -108,6 +108,8 @@ export interface ParkedDone {
   /** The last one that was looked at; go on after it. */
   readonly last: Position | null;
   readonly isMore: boolean;
+  /** Of a page: until when those were parked that it is about. To be said of the next page, too. */
+  readonly untilMs?: number;
   /** What the other address did not take; it stays parked. */
   readonly refused: readonly Refusal[];
   /** The other address cannot be reached at all: nothing after `last` was tried. */
@@ -129,7 +131,7 @@ export function openParked(options: ParkedOptions): Parked {
 function routesOf(context: ParkedContext): AdminRoute[] {
   const path = '/parked/:kind/:namespace/:name';
   return [
-    { method: 'GET', path: '/parked', answer: () => ({ parked: countsOf(context) }) },
+    { method: 'GET', path: '/parked', answer: async () => ({ parked: await countsOf(context) }) },
     { method: 'GET', path, answer: (request) => list(context, request) },
     { method: 'GET', path: `${path}/:position`, answer: (request) => whole(context, request) },
     { method: 'POST', path: `${path}/replay`, answer: (request) => replay(context, request) },
@@ -137,20 +139,23 @@ function routesOf(context: ParkedContext): AdminRoute[] {
   ];
 }
 
-function countsOf({ log, topology }: ParkedContext): ParkedCount[] {
+async function countsOf({ log, topology }: ParkedContext): Promise<ParkedCount[]> {
   const { egresses } = topology();
-  return log
+  const counts: ParkedCount[] = log
     .egressIds()
     .toSorted()
     .map((id) => ({ resourceId: id, count: log.lag(id).parked, isServed: egresses.has(id) }))
-    .filter(({ count }) => count > 0)
-    .map((each) => ({ ...each, ...oldestOf(log, each.resourceId) }));
+    .filter(({ count }) => count > 0);
+  // One after the other, so that no more than one event is in memory, however many egresses there are.
+  const told: ParkedCount[] = [];
+  for (const each of counts) told.push({ ...each, ...(await oldestOf(log, each.resourceId)) });
+  return told;
 }
 
 /** A damaged entry is no reason not to say how many there are. */
-function oldestOf(log: EventLog, id: string): Pick<ParkedCount, 'oldest'> {
+async function oldestOf(log: EventLog, id: string): Promise<Pick<ParkedCount, 'oldest'>> {
   try {
-    const [entry] = log.parked(id, { limit: 1 });
+    const [entry] = await log.parked(id, { limit: 1 });
     return entry ? { oldest: { position: entry.position, atMs: entry.atMs } } : {};
   } catch {
     return {};
@@ -163,13 +168,15 @@ async function list(context: ParkedContext, { params, query }: AdminRequest): Pr
   const entries: ParkedSummary[] = [];
   for await (const entry of entriesOf(context, id, page)) entries.push(summaryOf(entry));
   const last = entries.at(-1)?.position ?? null;
-  return { entries, last, isMore: isMoreAfter(context, id, last) };
+  return { entries, last, isMore: await isMoreAfter(context, id, last) };
 }
 
-function whole(context: ParkedContext, { params }: AdminRequest): ParkedWhole {
+async function whole(context: ParkedContext, { params }: AdminRequest): Promise<ParkedWhole> {
   const id = resourceIn(context, params);
   const { position: written = '' } = params;
-  const entry = /^\d{1,15}$/.test(written) ? entryAt(context, id, Number(written)) : undefined;
+  const entry = /^\d{1,15}$/.test(written)
+    ? await entryAt(context, id, Number(written))
+    : undefined;
   if (!entry) {
     const detail = `${id} has no parked event at position ${written}: see knear parked list`;
     throw new KnearError('KNEAR_RESOURCE_UNKNOWN', detail);
@@ -191,8 +198,9 @@ function whole(context: ParkedContext, { params }: AdminRequest): ParkedWhole {
 
 async function replay(context: ParkedContext, { params, body }: AdminRequest): Promise<ParkedDone> {
   const id = resourceIn(context, params);
-  const { log, logger, topology } = context;
-  const { chosen, to } = chosenIn(body);
+  const { log, logger, topology, clock } = context;
+  const { to, ...choice } = chosenIn(body);
+  const chosen = begun(choice.chosen, clock);
   if (to !== undefined) return sendElsewhere(context, id, { chosen, to });
   if (!topology().egresses.has(id)) {
     const detail = `${id} is not served: create it again, or name another address for its parked events`;
@@ -206,7 +214,8 @@ async function replay(context: ParkedContext, { params, body }: AdminRequest): P
 /** The log itself tells what is dropped. */
 function drop(context: ParkedContext, { params, body }: AdminRequest): Promise<ParkedDone> {
   const id = resourceIn(context, params);
-  const { chosen, to } = chosenIn(body);
+  const { to, ...choice } = chosenIn(body);
+  const chosen = begun(choice.chosen, context.clock);
   if (to !== undefined)
     throw new KnearError('KNEAR_USAGE', 'what is dropped goes nowhere: no `to`');
   const act: EventLog['dropParked'] = (...which) => context.log.dropParked(...which);
@@ -223,8 +232,8 @@ async function inOneCommit(
   else for await (const { position } of entriesOf(context, id, chosen)) positions.push(position);
   const count = await act(id, positions);
   const last = positions.at(-1) ?? null;
-  const isMore = chosen.kind === 'page' && isMoreAfter(context, id, last);
-  return { count, last, isMore, refused: [] };
+  const isMore = chosen.kind === 'page' && (await isMoreAfter(context, id, last, chosen.untilMs));
+  return { count, last, isMore, ...untilOf(chosen), refused: [] };
 }
 
 /** 5 s: whoever asked hears of it before he loses patience, and goes on after `last`. */
@@ -259,7 +268,8 @@ async function sendElsewhere(
   const { origin } = new URL(to);
   const { count } = end;
   logger.info({ egressId: id, count, to: origin }, 'parked events were sent to another address');
-  return { ...end, refused, isMore: isLeft(context, id, { chosen, last: end.last }) };
+  const isMore = await isLeft(context, id, { chosen, last: end.last });
+  return { ...end, refused, isMore, ...untilOf(chosen) };
 }
 
 const NO_REPLY: ClaimPolicy = { inlineMaxBytes: 0, replyMaxBytes: 0, batchMaxBytes: 0 };
@@ -312,7 +322,7 @@ async function* entriesOf(
 ): AsyncGenerator<ParkedEntry> {
   if (chosen.kind === 'named') {
     for (const position of chosen.positions) {
-      const entry = entryAt(context, id, position);
+      const entry = await entryAt(context, id, position);
       if (entry) yield entry;
     }
     return;
@@ -320,9 +330,11 @@ async function* entriesOf(
   const { log, clock } = context;
   let { after, limit: left } = chosen;
   while (left > 0) {
-    const entries = log.parked(id, { after, limit: Math.min(left, CHUNK) });
-    if (entries.length === 0) return;
-    yield* entries;
+    const entries = await log.parked(id, { after, limit: Math.min(left, CHUNK) });
+    const { untilMs = Infinity } = chosen;
+    const old = entries.filter(({ atMs }) => atMs <= untilMs);
+    if (old.length === 0) return;
+    yield* old;
     left -= entries.length;
     after = entries.at(-1)?.position ?? after;
     await new Promise<void>((resolve) => {
@@ -331,24 +343,45 @@ async function* entriesOf(
   }
 }
 
-function entryAt({ log }: ParkedContext, id: string, position: Position): ParkedEntry | undefined {
-  const [entry] = log.parked(id, { after: position - 1, limit: 1 });
+async function entryAt(
+  { log }: ParkedContext,
+  id: string,
+  position: Position,
+): Promise<ParkedEntry | undefined> {
+  const [entry] = await log.parked(id, { after: position - 1, limit: 1 });
   return entry?.position === position ? entry : undefined;
 }
 
 /** Of a page that found nothing nothing is left: it looked at all there was. */
-function isMoreAfter({ log }: ParkedContext, id: string, last: Position | null): boolean {
-  return last !== null && log.parked(id, { after: last, limit: 1 }).length > 0;
+async function isMoreAfter(
+  { log }: ParkedContext,
+  id: string,
+  last: Position | null,
+  untilMs = Infinity,
+): Promise<boolean> {
+  if (last === null) return false;
+  const [next] = await log.parked(id, { after: last, limit: 1 });
+  return next !== undefined && next.atMs <= untilMs;
+}
+
+/** A page without a word of it is the first: of what is parked by now. */
+function begun(chosen: Chosen, clock: Clock): Chosen {
+  return chosen.kind === 'page' ? { untilMs: Math.ceil(clock.nowMs()), ...chosen } : chosen;
+}
+
+function untilOf(chosen: Chosen): Pick<ParkedDone, 'untilMs'> {
+  const { untilMs } = chosen.kind === 'page' ? chosen : {};
+  return untilMs === undefined ? {} : { untilMs };
 }
 
 /** The same for what was sent one by one: it may have ended at the first. */
-function isLeft(
+async function isLeft(
   context: ParkedContext,
   id: string,
   { chosen, last }: { chosen: Chosen; last: Position | null },
-): boolean {
+): Promise<boolean> {
   if (chosen.kind === 'named') return chosen.positions.some((each) => each > (last ?? 0));
-  return isMoreAfter(context, id, last ?? chosen.after);
+  return isMoreAfter(context, id, last ?? chosen.after, chosen.untilMs);
 }
 
 function resourceIn(

@@ -186,7 +186,7 @@ describe.each(STORES)('over $name', ({ make }) => {
       await stage.append('a', ref);
       await settle('a', ({ event }) => [parkedOutput(event, stage.nowMs())]);
       expect([recordsOf(), free()]).toEqual([1, []]);
-      const [entry] = stage.log.parked('a', { limit: 1 });
+      const [entry] = await stage.log.parked('a', { limit: 1 });
       expect(entry?.event.data).toEqual(ref);
       await Promise.all([act(entry?.position ?? 0), stage.quiet()]);
       expect(free()).toEqual(isFree ? [payloadId(ref)] : []);

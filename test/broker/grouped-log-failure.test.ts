@@ -133,7 +133,7 @@ describe('L11: a commit fails', () => {
     void young?.settle([parkedOutput(young.event)])?.catch(() => undefined);
     await stage.calm();
     await fail();
-    expect(stage.log.parked('a', { limit: 10 }).map(idOf)).toEqual(['old']);
+    expect((await stage.log.parked('a', { limit: 10 })).map(idOf)).toEqual(['old']);
     expect(stage.log.lag('a')).toEqual({ ready: 1, delayed: 0, parked: 1 });
   });
 

@@ -216,7 +216,7 @@ describe('parked entries grow old', () => {
     await parkAt(stage, 'young', DAY_MS / 2);
     await passTime(stage, DAY_MS / 2 + 3_600_000);
     expect(
-      stage.log.parked('a', { limit: 10 }).map(({ event }) => event.attributes.get('id')),
+      (await stage.log.parked('a', { limit: 10 })).map(({ event }) => event.attributes.get('id')),
     ).toEqual(['young']);
     expect(stage.happenings.filter(({ kind }) => kind === 'discarded')).toEqual([
       { kind: 'discarded', egressId: 'a', end: 'dropped', count: 1, reason: 'parking-age' },

@@ -17,7 +17,7 @@ beforeEach(async () => {
     void delivery.settle([parkedOutput(delivery.event)]);
   }
   await stage.flushAll();
-  positions = stage.log.parked('a', { limit: 10 }).map(({ position }) => position);
+  positions = (await stage.log.parked('a', { limit: 10 })).map(({ position }) => position);
   expect(positions).toHaveLength(2);
 });
 
@@ -103,7 +103,7 @@ describe.each(ACTS)('$name', ({ act, after, fill, discarded }) => {
 
   test('J2: what is on its way is not listed, nor given to anybody else', async () => {
     await begin();
-    expect(stage.log.parked('a', { limit: 10 })).toEqual([]);
+    expect(await stage.log.parked('a', { limit: 10 })).toEqual([]);
     for (const other of ACTS) expect(await other.act()).toBe(0);
     expect(await stage.pull('a', 10)).toEqual([]);
     await stage.flush();

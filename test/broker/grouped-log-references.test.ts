@@ -142,7 +142,7 @@ describe.each(['a', 'a d'])('L9: an event for %s', (to) => {
       const stage = await play(to, way);
       await settleAll(stage);
       expect(fillOf(stage.store)).toEqual({ event: 1, parked: 1 });
-      expect(stage.log.parked('a', { limit: 10 })).toHaveLength(1);
+      expect(await stage.log.parked('a', { limit: 10 })).toHaveLength(1);
     },
   );
 });

@@ -89,7 +89,7 @@ async function lookInside(): Promise<{
     const { signal } = new AbortController();
     deliveries.push(...(await log.pull('a', waiting, { signal })));
   }
-  const entries = log.parked('a', { limit: 10_000 });
+  const entries = await log.parked('a', { limit: 10_000 });
   await log.close();
   const parked = new Set(entries.map(idOf));
   return {

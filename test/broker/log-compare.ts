@@ -46,8 +46,13 @@ export function compareLag({ log, clock }: Stage, owed: readonly Token[], egress
   assert(isRight, `${delayed} of ${egressId} are delayed`);
 }
 
-export function compareParked({ log }: Stage, owed: readonly Token[], egressId: string): void {
-  const listed = log.parked(egressId, { limit: 1_000 }).map(({ event }) => idOfEvent(event));
+export async function compareParked(
+  { log }: Stage,
+  owed: readonly Token[],
+  egressId: string,
+): Promise<void> {
+  const entries = await log.parked(egressId, { limit: 1_000 });
+  const listed = entries.map(({ event }) => idOfEvent(event));
   const parked = owed.filter(({ kind }) => kind === 'parked').map(({ eventId }) => eventId);
   assert.deepEqual(listed.toSorted(), parked.toSorted(), 'parked');
 }

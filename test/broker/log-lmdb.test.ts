@@ -9,7 +9,14 @@ import { openGroupedLog } from './log-adapter.ts';
 
 describeEventLog({
   name: 'LMDB',
-  supports: { durability: 'machine', ordered: true, delayed: true, history: false },
+  supports: {
+    durability: 'machine',
+    ordered: true,
+    delayed: true,
+    history: false,
+    keepsLeases: false,
+    recordMaxBytes: 64 * 1024 * 1024,
+  },
   isEarly: true,
   hasRestart: true,
   open: async (options) => {

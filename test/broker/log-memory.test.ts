@@ -6,7 +6,14 @@ import { openGroupedLog } from './log-adapter.ts';
 for (const isEarly of [true, false]) {
   describeEventLog({
     name: `memory, ${isEarly ? 'early' : 'held'}`,
-    supports: { durability: 'none', ordered: true, delayed: true, history: false },
+    supports: {
+      durability: 'none',
+      ordered: true,
+      delayed: true,
+      history: false,
+      keepsLeases: false,
+      recordMaxBytes: 64 * 1024 * 1024,
+    },
     isEarly,
     // The tables outlive the log here, as a disk would.
     hasRestart: true,

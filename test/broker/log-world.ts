@@ -72,7 +72,9 @@ export class World {
       assert(round < 50, `never offered: ${this.#owed().map(labelOf).join(', ')}`);
       await this.#settleAll();
     }
-    for (const egressId of EGRESSES) compareParked(this.#stage, this.#model.of(egressId), egressId);
+    for (const egressId of EGRESSES) {
+      await compareParked(this.#stage, this.#model.of(egressId), egressId);
+    }
     for (const egressId of EGRESSES) await this.play({ kind: 'drop', egressId });
     await this.#recover();
     assert.deepEqual(fillOf(this.#stage.store), {}, 'an empty log has empty tables');
@@ -119,7 +121,7 @@ export class World {
         return;
       case 'replay':
       case 'discard':
-        this.#act(step);
+        await this.#act(step);
         return;
       case 'redact':
         this.#redact(step.which);
@@ -310,9 +312,9 @@ export class World {
   }
 
   /** J1: a replay is a settle of the parked entry that leaves Work. */
-  #act({ kind, egressId, count }: StepOf<'replay' | 'discard'>): void {
+  async #act({ kind, egressId, count }: StepOf<'replay' | 'discard'>): Promise<void> {
     const { log } = this.#stage;
-    const entries = log.parked(egressId, { limit: count });
+    const entries = await log.parked(egressId, { limit: count });
     const positions = entries.map(({ position }) => position);
     const isReplay = kind === 'replay';
     const fate = fateOf(

@@ -32,7 +32,7 @@ export interface LogAdapter {
 }
 
 export interface OpenOptions {
-  /** Names egresses out of `EGRESS_IDS` for ingresses out of `INGRESS_IDS`, which may be set up beforehand. */
+  /** Names egresses that the suite has prepared, for the ingresses `orders` and `replies`. */
   readonly match: Match;
   /** The bound on parked entries of one egress. */
   readonly parkedMax?: number;

@@ -177,7 +177,7 @@ describe('D1: what a delivery came to is told after the log took it', () => {
     stage.store.pass();
     await stage.pass(0);
     expect(stage.trail()).toContain('end parked KNEAR_REJECTED');
-    expect(stage.log.parked('egress', { limit: 10 })).toHaveLength(1);
+    expect(await stage.log.parked('egress', { limit: 10 })).toHaveLength(1);
   });
 
   test('a settle that the log undoes is not told: the delivery comes back and ends once', async () => {
@@ -195,7 +195,7 @@ describe('D1: what a delivery came to is told after the log took it', () => {
       `deliver 1 ${SUBSCRIBER} 202`,
       'end delivered',
     ]);
-    expect(stage.log.parked('egress', { limit: 10 })).toEqual([]);
+    expect(await stage.log.parked('egress', { limit: 10 })).toEqual([]);
     expect(stage.bugs).toEqual([]);
   });
 });

@@ -170,7 +170,7 @@ describe('the dead letter sink', () => {
       `dead-letter 2 ${SINK} 0 KNEAR_RESET`,
       'end parked KNEAR_REJECTED',
     ]);
-    expect(stage.log.parked('egress', { limit: 9 })).toMatchObject([
+    expect(await stage.log.parked('egress', { limit: 9 })).toMatchObject([
       { failure: { code: 'KNEAR_REJECTED', status: 400, dest: SUBSCRIBER } },
     ]);
   });
@@ -227,7 +227,7 @@ describe('without a dead letter sink', () => {
     await before.produce('orders', EVENT);
     expect(before.trail().at(-1)).toBe('end parked KNEAR_REJECTED');
     const after = before.crash();
-    const [entry] = after.log.parked('egress', { limit: 9 });
+    const [entry] = await after.log.parked('egress', { limit: 9 });
     expect(entry).toMatchObject({
       atMs: Date.UTC(2026, 0, 1),
       failure: { code: 'KNEAR_REJECTED', status: 400, dest: SUBSCRIBER },

@@ -286,7 +286,7 @@ describe('a payload that is lost', () => {
   test.each(LOST)('(%s) is parked with its ticket where there is no sink', async (code) => {
     const stage = await stageWith({ retry: retries(5) }, [trouble(code)]);
     expect(stage.trail()).toEqual([`deliver 1 ${SUBSCRIBER} 0 ${code}`, `end parked ${code}`]);
-    const [entry] = stage.log.parked('egress', { limit: 9 });
+    const [entry] = await stage.log.parked('egress', { limit: 9 });
     expect(entry?.event.data).toEqual(refOf('e1'));
     expect(entry?.failure).toMatchObject({ code, status: 500, dest: SUBSCRIBER });
   });
@@ -296,7 +296,7 @@ describe('a payload that is lost', () => {
     stage.deliverer.script(SUBSCRIBER, trouble(code));
     stage.deliverer.script(SINK, rejected(400));
     await stage.produce('orders', claimedEvent('e1'));
-    const [entry] = stage.log.parked('egress', { limit: 9 });
+    const [entry] = await stage.log.parked('egress', { limit: 9 });
     expect(entry?.event.data).toEqual(refOf('e1'));
     expect(entry?.failure.code).toBe(code);
   });
@@ -327,7 +327,7 @@ describe('a payload that is lost', () => {
 
   test('is found again by a replay, if it is there again', async () => {
     const stage = await stageWith({}, [trouble('KNEAR_PAYLOAD_MISSING'), accepted]);
-    const entries = stage.log.parked('egress', { limit: 9 });
+    const entries = await stage.log.parked('egress', { limit: 9 });
     const positions = entries.map(({ position }) => position);
     const replaying = stage.log.replay('egress', positions);
     await stage.pass(0);

@@ -104,9 +104,10 @@ describe('a reply to the own Broker', () => {
     // 4 hops are left at the door, 3, 2 and 1 after the replies; the fourth reply is refused.
     expect(stage.deliverer.calls).toHaveLength(4);
     expect(stage.trail().at(-1)).toBe('end parked KNEAR_TTL_EXHAUSTED');
-    const [{ event, failure } = { event: INPUT, failure: undefined }] = stage.log.parked('egress', {
-      limit: 9,
-    });
+    const [{ event, failure } = { event: INPUT, failure: undefined }] = await stage.log.parked(
+      'egress',
+      { limit: 9 },
+    );
     expect([idOf(event), failure]).toEqual([
       'r1',
       { code: 'KNEAR_TTL_EXHAUSTED', status: 400, dest: BROKER },
@@ -369,7 +370,7 @@ describe('a reply that its Channel does not take now', () => {
     expect(stage.trail().at(-1)).toBe(`end ${end} KNEAR_LOG_FULL`);
     const kept = [
       ...stage.deliverer.callsTo(SINK).map(({ event }) => event),
-      ...stage.log.parked('egress', { limit: 9 }).map(({ event }) => event),
+      ...(await stage.log.parked('egress', { limit: 9 })).map(({ event }) => event),
     ];
     expect(kept.map(idOf)).toEqual(['e1']);
     expect(stage.deliverer.callsTo(SUBSCRIBER)).toHaveLength(1);

@@ -198,7 +198,7 @@ describe('a Service', () => {
     stage.deliverer.script('http://10.0.0.1:8080/in?as=event', rejected(400));
     await stage.produce('orders', eventOf('e1'));
     expect(stage.trail()[0]).toBe(`deliver 1 ${SERVICE.url} 400 KNEAR_REJECTED`);
-    expect(stage.log.parked('egress', { limit: 1 })[0]?.failure.dest).toBe(SERVICE.url);
+    expect((await stage.log.parked('egress', { limit: 1 }))[0]?.failure.dest).toBe(SERVICE.url);
   });
 
   describe('D7: an attempt of which no byte left us', () => {

@@ -247,7 +247,7 @@ describe('a wait in memory', () => {
     expect([inMemory.length, waitsOf(stage).length]).toEqual([33, 100]);
     expect(stage.loop().open).toBe(33);
     await stage.pass(1_000);
-    expect(stage.log.parked('egress', { limit: 200 })).toHaveLength(100);
+    expect(await stage.log.parked('egress', { limit: 200 })).toHaveLength(100);
   });
 });
 

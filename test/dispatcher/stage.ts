@@ -217,6 +217,7 @@ function lineOf(happening: Happening): string[] {
       return ['rerouted'];
     case 'accepted':
     case 'committed':
+    case 'log-gap':
     case 'log-state':
       return [];
   }

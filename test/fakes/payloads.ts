@@ -22,6 +22,7 @@ const PAYLOAD_LIMITS: PayloadLimits = {
 
 /** What records name, as the test says. */
 export class FakeLedger implements ClaimLedger {
+  isKept = true;
   readonly rows = new Map<string, Claim>();
 
   claim(id: string): Claim | undefined {

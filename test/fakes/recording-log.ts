@@ -19,6 +19,8 @@ export class RecordingLog implements EventLog {
     ordered: true,
     delayed: false,
     history: false,
+    keepsLeases: false,
+    recordMaxBytes: 1_048_576,
   };
   /** What the next requests see. */
   state: LogState = { kind: 'accepting' };
@@ -41,6 +43,10 @@ export class RecordingLog implements EventLog {
       this.#held = undefined;
       release();
     };
+  }
+
+  prepare(): Promise<void> {
+    return Promise.resolve();
   }
 
   async append(ingressId: string, events: readonly CloudEvent[]): Promise<Position[]> {
@@ -73,8 +79,8 @@ export class RecordingLog implements EventLog {
     return Promise.resolve(0);
   }
 
-  parked(): ParkedEntry[] {
-    return [];
+  parked(): Promise<ParkedEntry[]> {
+    return Promise.resolve([]);
   }
 
   replay(): Promise<number> {

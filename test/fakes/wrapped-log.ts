@@ -16,6 +16,7 @@ export function withPull(
     get usage() {
       return log.usage;
     },
+    prepare: (interests) => log.prepare(interests),
     append: (ingressId, events) => log.append(ingressId, events),
     pull: (...call) => pull((...own) => log.pull(...own), ...call),
     lag: (egressId) => log.lag(egressId),

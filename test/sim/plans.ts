@@ -55,3 +55,8 @@ export function planOf(seed: number): RunOptions {
     claims: CLAIMS,
   };
 }
+
+/** The same trouble, on a log that behaves as one on a server. */
+export function serverPlanOf(seed: number): RunOptions {
+  return { ...planOf(seed), habits: { lostAcks: 0.03 } };
+}

@@ -1,16 +1,18 @@
 /**
  * The simulator by hand: `node test/sim/run.ts --seeds 1-1000` runs them all and prints one line a failure;
- * `node test/sim/run.ts --seeds 17` repeats one and tells more. `--until-failure` stops at the first.
+ * `node test/sim/run.ts --seeds 17` repeats one and tells more. `--until-failure` stops at the first,
+ * `--server` gives the log the habits of one on a server.
  */
 import { parseArgs } from 'node:util';
 
-import { planOf } from './plans.ts';
+import { planOf, serverPlanOf } from './plans.ts';
 import { runWorld } from './world.ts';
 
 const { values } = parseArgs({
   options: {
     seeds: { type: 'string', default: '1-200' },
     'until-failure': { type: 'boolean', default: false },
+    server: { type: 'boolean', default: false },
   },
 });
 const [first = 1, last = first] = values.seeds.split('-').map(Number);
@@ -32,7 +34,7 @@ let failures = 0;
 
 for (let seed = first; seed <= last; seed += 1) {
   try {
-    const result = await runWorld(planOf(seed));
+    const result = await runWorld(values.server ? serverPlanOf(seed) : planOf(seed));
     totals.seeds += 1;
     totals.accepted += result.accepted;
     totals.kills += result.kills;

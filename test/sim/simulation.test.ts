@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from '@jest/globals';
 
-import { planOf } from './plans.ts';
+import { planOf, serverPlanOf } from './plans.ts';
 import { runWorld } from './world.ts';
 
 const SEEDS = 200;
@@ -57,6 +57,20 @@ describe('the simulated world keeps its promises', () => {
         throw new Error(`seed ${seed} failed`, { cause: error });
       });
       expect(result.accepted).toBeGreaterThan(0);
+    }
+  });
+
+  test.each([
+    { seeds: [1, 2, 3, 4, 5] },
+    { seeds: [6, 7, 8, 9, 10] },
+    { seeds: [14, 15, 16, 19, 20] },
+  ])('on a log with the habits of a server: seeds $seeds', async ({ seeds }) => {
+    for (const seed of seeds) {
+      const result = await runWorld(serverPlanOf(seed)).catch((error: unknown) => {
+        throw new Error(`seed ${seed} failed`, { cause: error });
+      });
+      expect(result.accepted).toBeGreaterThan(0);
+      expect(result.leftOut).toBe(0);
     }
   });
 

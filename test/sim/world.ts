@@ -5,7 +5,7 @@
  * What must hold, whatever the seed:
  * W1 No event whose producer got its 202 is lost: for each egress that matched, the subscriber took it (and every reply it
  *    gave arrived in turn), or the dead letter sink did, or it is parked, or it ended as filtered, or its egress is gone.
- * W2 Without crash, lapsed lease or failed commit each delivery ends exactly once.
+ * W2 Without crash, lapsed lease, failed commit or lost acknowledgement each delivery ends exactly once.
  * W3 Bounds are kept: open deliveries, one commit at a time (in `disk.ts`).
  * W4 When all is quiet nothing is held: slots, open deliveries, leases.
  * W5 When all is quiet the tables agree: references, counts and bytes are those of the rows, and no record is left that
@@ -24,13 +24,14 @@ import { GroupedLog } from '../../broker/log/grouped-log.ts';
 import { codeOf } from '../../core/errors.ts';
 import type { CloudEvent, PayloadRef } from '../../core/event.ts';
 import type { DeliveryRequest, Outcome } from '../../core/ports/deliverer.ts';
-import type { Delivery, EventLog, Match } from '../../core/ports/event-log.ts';
+import type { Delivery, EventLog, Match, ParkedEntry } from '../../core/ports/event-log.ts';
 import type { Happening } from '../../core/ports/observer.ts';
 import { admit } from '../../core/rules/admit.ts';
 import { compileMatch } from '../../core/rules/match.ts';
 import type { Egress, Topology } from '../../core/topology.ts';
 import { Dispatcher } from '../../dispatcher/dispatcher.ts';
 import { withPull } from '../fakes/wrapped-log.ts';
+import { ServerHabits } from './habits.ts';
 import { SimulatedDisk } from './disk.ts';
 import type { MountedDisk } from './disk.ts';
 import { NO_FAULTS } from './faults.ts';
@@ -46,6 +47,8 @@ import { ProcessClock, Timeline } from './timeline.ts';
 const OPEN_MAX = 24;
 /** Parked entries are replayed so often a second. */
 const REPLAYS = 0.5;
+/** As many at once. */
+const REPLAY_MAX = 5;
 /** And payloads swept. */
 const SWEEPS = 0.2;
 const STORE_AWAY_MAX_MS = 10_000;
@@ -68,6 +71,8 @@ export interface RunOptions {
   readonly rogues: number;
   /** Of the events and replies: the payload store keeps their data. */
   readonly claims: number;
+  /** The log behaves as one on a server does, and loses so many acknowledgements. */
+  readonly habits?: { readonly lostAcks: number };
 }
 
 export interface RunResult {
@@ -116,6 +121,7 @@ class World {
   readonly #watch: PayloadWatch;
   #faults: Faults;
   #process: Process | undefined;
+  #habits: ServerHabits | undefined;
   #topology: Topology;
   #match: Match;
   readonly #changed = new Map<string, Egress | undefined>();
@@ -150,6 +156,10 @@ class World {
   constructor(options: RunOptions) {
     this.#options = options;
     this.#random = new SeededRandom(options.seed);
+    // Chance of its own, so that the world without it stays as it is.
+    if (options.habits) {
+      this.#habits = new ServerHabits(new SeededRandom(~options.seed), options.habits.lostAcks);
+    }
     this.#timeline = new Timeline(this.#random);
     this.#faults = options.faults;
     this.#disk = new SimulatedDisk(this.#random, () => this.#faults);
@@ -164,7 +174,7 @@ class World {
     this.#start();
     for (let producer = 0; producer < this.#options.producers; producer += 1)
       this.#produce(producer);
-    this.#misfortunes();
+    this.#look();
     await this.#runUntil(FAULTS_MS);
     this.#faults = NO_FAULTS;
     this.#payloads.comeBack();
@@ -225,7 +235,8 @@ class World {
       },
     });
     keeper.start();
-    const watched = withPull(log, (own, ...call) => {
+    const given = this.#habits?.of(log) ?? log;
+    const watched = withPull(given, (own, ...call) => {
       const pulling = own(...call);
       pulling.then(
         (deliveries) => this.#watch.offered(deliveries),
@@ -269,7 +280,8 @@ class World {
   }
 
   #matchAndRemember(ingressId: string, event: CloudEvent) {
-    const result = this.#match(ingressId, event);
+    const matched = this.#match(ingressId, event);
+    const result = this.#habits ? { ...matched, isEarly: false } : matched;
     this.#matched.set(`${ingressId}|${idOf(event)}`, result.egressIds);
     if (result.egressIds.includes('ordered')) {
       listOf(this.#orderOfKey, keyOf(event)).push(idOf(event));
@@ -478,8 +490,21 @@ class World {
   // --- misfortunes ----------------------------------------------------------------------------------------------------
 
   /** Looks every 100 ms whether something is to happen. */
-  #misfortunes(): void {
+  #look(): void {
+    this.#misfortunes().catch((error: unknown) => this.#onBug(error));
+  }
+
+  /**
+   * What may be replayed is read before anything happens: at the start of a step no promise is on its way that could
+   * come between, so all that happens is decided in one go, as if the log had not been waited for.
+   */
+  async #misfortunes(): Promise<void> {
     if (this.#timeline.nowMs >= FAULTS_MS) return;
+    const parked = new Map<string, readonly ParkedEntry[]>();
+    for (const id of this.#parkingIds()) {
+      const entries = await this.#process?.log.parked(id, { limit: REPLAY_MAX });
+      parked.set(id, entries ?? []);
+    }
     const { kills, freezes, jumps, edits } = this.#faults;
     const happens = (aSecond: number) => this.#random.chance(aSecond / 10);
     this.#payloadMisfortunes();
@@ -489,7 +514,7 @@ class World {
       if (happens(jumps)) clock.wallOffsetMs += this.#random.between(-3_600_000, 3_600_000);
       if (happens(edits)) this.#edit();
       if (happens(this.#options.rogues)) void this.#rogue(clock);
-      if (happens(REPLAYS)) this.#replay();
+      if (happens(REPLAYS)) this.#replay(parked);
       if (happens(kills)) {
         this.#kill();
         this.#timeline.at(this.#random.between(10, 3_000), () => {
@@ -497,7 +522,7 @@ class World {
         });
       }
     }
-    this.#timeline.at(100, () => this.#misfortunes());
+    this.#timeline.at(100, () => this.#look());
   }
 
   #payloadMisfortunes(): void {
@@ -553,13 +578,19 @@ class World {
     this.#process?.dispatcher.apply(this.#topology);
   }
 
+  /** The egresses that have parked entries. At the first look, before any step, there are none to wait for. */
+  #parkingIds(): string[] {
+    const { log } = this.#process ?? {};
+    return EGRESSES.map(({ id }) => id).filter((id) => log && log.lag(id).parked > 0);
+  }
+
   /** Somebody looks at what is parked and has it delivered anew, repaired or not. */
-  #replay(): void {
+  #replay(parked: ReadonlyMap<string, readonly ParkedEntry[]>): void {
     const { id } = this.#random.pick(EGRESSES);
     const { log } = this.#process ?? {};
     // W6: what is replayed comes after its successors.
     if (!log || id === 'ordered') return;
-    const entries = log.parked(id, { limit: 5 });
+    const entries = parked.get(id) ?? [];
     const positions = entries.map(({ position }) => position);
     // W2: it is another life.
     for (const { event } of entries) this.#ends.delete(`${id}|${idOf(event)}`);
@@ -634,7 +665,7 @@ class World {
     this.#checkNothingHeld(process);
     const parked = new Set<string>();
     for (const { id } of EGRESSES) {
-      for (const { event } of process.log.parked(id, { limit: 10_000 })) {
+      for (const { event } of await process.log.parked(id, { limit: 10_000 })) {
         parked.add(`${id}|${idOf(event)}`);
       }
     }
@@ -706,8 +737,9 @@ class World {
   }
 
   #isCalm(): boolean {
-    const { kills, freezes, commitFails } = this.#options.faults;
-    return kills + freezes + commitFails + this.#options.rogues === 0;
+    const { faults, rogues, habits } = this.#options;
+    const { kills, freezes, commitFails } = faults;
+    return kills + freezes + commitFails + rogues + (habits?.lostAcks ?? 0) === 0;
   }
 
   /** Whoever holds a delivery past its lease may deliver it beside its successors. */

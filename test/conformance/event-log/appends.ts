@@ -3,17 +3,17 @@ import { describe, expect, test } from '@jest/globals';
 
 import type { CloudEvent } from '../../../core/event.ts';
 import type { LogAdapter } from '../event-log.ts';
-import { eventTo, idsOf, lagOf, plain, useScene } from './scene.ts';
+import { eventTo, idsOf, interestOf, INTERESTS, lagOf, plain, useScene } from './scene.ts';
 
 export function describeAppends(adapter: LogAdapter): void {
   describe('append', () => {
     const scene = useScene(adapter);
 
-    test('a new log is empty and accepting', () => {
+    test('a new log is empty and accepting', async () => {
       expect(scene.log.state).toEqual({ kind: 'accepting' });
       expect(scene.log.egressIds()).toEqual([]);
       expect(scene.lag('a')).toEqual(lagOf({}));
-      expect(scene.log.parked('a', { limit: 10 })).toEqual([]);
+      expect(await scene.log.parked('a', { limit: 10 })).toEqual([]);
     });
 
     test('says what it promises', () => {
@@ -73,6 +73,8 @@ export function describeAppends(adapter: LogAdapter): void {
   describe('an event comes out as it went in', () => {
     const scene = useScene(adapter);
     const bytes = Buffer.from(Array.from({ length: 256 }, (_, index) => index));
+    // Less a kibibyte for attributes.
+    const largestBytes = Math.min(1 << 20, adapter.supports.recordMaxBytes - 1_024);
 
     test.each<{ name: string; event: CloudEvent }>([
       { name: 'without data', event: eventTo('a', 'plain') },
@@ -82,8 +84,8 @@ export function describeAppends(adapter: LogAdapter): void {
         event: eventTo('a', 'view', bytes.subarray(7, 99)),
       },
       {
-        name: 'with a mebibyte of data',
-        event: eventTo('a', 'large', Buffer.alloc(1 << 20, 'knear')),
+        name: 'with as much data as a record may have, up to a mebibyte',
+        event: eventTo('a', 'large', Buffer.alloc(largestBytes, 'knear')),
       },
       {
         name: 'with numbers, booleans and text beyond ASCII',
@@ -118,6 +120,30 @@ export function describeAppends(adapter: LogAdapter): void {
     });
   });
 
+  describe('preparing', () => {
+    const scene = useScene(adapter);
+
+    test('makes a place for what is appended from then on, and holds nothing by itself', async () => {
+      await scene.append('a', 'before');
+      const sources = [{ ingressId: 'orders', pool: 'suite' }];
+      const late = { egressId: 'late', isOrdered: false, sources };
+      await scene.log.prepare([...INTERESTS, late]);
+      expect(scene.log.egressIds()).toEqual(['a']);
+      expect(scene.lag('late')).toEqual(lagOf({}));
+      await scene.append('late', 'after');
+      expect(idsOf(await scene.pullRest('late'))).toEqual(['after']);
+    });
+
+    test('again, or others alone, leaves everybody what waits for them', async () => {
+      await scene.append('a b', 'one');
+      await scene.log.prepare([interestOf('a')]);
+      await scene.log.prepare([]);
+      await scene.append('a b', 'two');
+      expect(idsOf(await scene.pullRest('a'))).toEqual(['one', 'two']);
+      expect(idsOf(await scene.pullRest('b'))).toEqual(['one', 'two']);
+    });
+  });
+
   describe('matching', () => {
     test('the topology is asked once for each event, with the ingress it came through', async () => {
       const asked: string[] = [];
@@ -127,6 +153,7 @@ export function describeAppends(adapter: LogAdapter): void {
           return { egressIds: ['a', 'b'], isEarly: adapter.isEarly };
         },
       });
+      await open.log.prepare(INTERESTS);
       await open.log.append('orders', [eventTo('', 'one'), eventTo('', 'two')]);
       await open.log.append('replies', [eventTo('', 'three')]);
       await open.quiet();

@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 
 import type { LogAdapter } from '../event-log.ts';
-import { eventTo, reply, useScene } from './scene.ts';
+import { eventTo, INTERESTS, reply, useScene } from './scene.ts';
 
 export function describeClose(adapter: LogAdapter): void {
   describe('close', () => {
@@ -42,6 +42,7 @@ export function describeClose(adapter: LogAdapter): void {
       await expect(scene.append('a', 'two')).rejects.toMatchObject(closed);
       await expect(scene.log.pull('a', 1, patient())).rejects.toMatchObject(closed);
       await expect(scene.log.drop('a')).rejects.toMatchObject(closed);
+      await expect(scene.log.prepare(INTERESTS)).rejects.toMatchObject(closed);
     });
 
     test('makes open deliveries stale: what their holders still do is harmless', async () => {

@@ -19,7 +19,7 @@ export function describeDrop(adapter: LogAdapter): void {
       expect(await scene.log.drop('a')).toBe(5);
       expect(scene.lag('a')).toEqual(lagOf({}));
       expect(scene.log.egressIds()).toEqual([]);
-      expect(scene.log.parked('a', { limit: 10 })).toEqual([]);
+      expect(await scene.log.parked('a', { limit: 10 })).toEqual([]);
       await scene.skip(120_000);
       expect(await scene.pullRest('a')).toEqual([]);
     });

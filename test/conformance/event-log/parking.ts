@@ -16,13 +16,13 @@ export function describeParking(adapter: LogAdapter): void {
       await delivery.settle([parked(delivery.event, scene.nowMs())]);
       expect(scene.lag('a')).toEqual(lagOf({ parked: 1 }));
       expect(await scene.pullRest('a')).toEqual([]);
-      const [entry, ...others] = scene.log.parked('a', { limit: 10 });
+      const [entry, ...others] = await scene.log.parked('a', { limit: 10 });
       expect(others).toEqual([]);
       expect(plain(entry?.event)).toEqual(plain(delivery.event));
       expect(entry?.atMs).toBeLessThanOrEqual(scene.nowMs());
       const kept = entry?.failure;
       expect(kept && { ...kept, data: Buffer.from(kept.data ?? []) }).toEqual(failure);
-      expect(scene.log.parked('b', { limit: 10 })).toEqual([]);
+      expect(await scene.log.parked('b', { limit: 10 })).toEqual([]);
       expect(idsOf(await scene.pullRest('b'))).toEqual(['one']);
     });
 
@@ -34,7 +34,7 @@ export function describeParking(adapter: LogAdapter): void {
     test('may be about an event of their own', async () => {
       await scene.append('a', 'input');
       await (await scene.pullOne('a')).settle([parked(eventTo('', 'marked'), scene.nowMs())]);
-      expect(idsOf(scene.log.parked('a', { limit: 10 }))).toEqual(['marked']);
+      expect(idsOf(await scene.log.parked('a', { limit: 10 }))).toEqual(['marked']);
       expect(await scene.pullRest('a')).toEqual([]);
     });
 
@@ -42,7 +42,7 @@ export function describeParking(adapter: LogAdapter): void {
       await parkAll(scene, ['one', 'two', 'three', 'four', 'five']);
       const pages: string[][] = [];
       for (let after = 0; pages.length < 5;) {
-        const page = scene.log.parked('a', { after, limit: 2 });
+        const page = await scene.log.parked('a', { after, limit: 2 });
         pages.push(idsOf(page));
         if (page.length === 0) break;
         after = page.at(-1)?.position ?? 0;
@@ -56,10 +56,10 @@ export function describeParking(adapter: LogAdapter): void {
 
     test('offers parked entries of the same egress as if they had never been tried', async () => {
       await parkAll(scene, ['one', 'two', 'three'], 5);
-      const [one, two] = positionsOf(scene);
+      const [one, two] = await positionsOf(scene);
       expect(await scene.log.replay('a', present(two, one))).toBe(2);
       expect(scene.lag('a')).toEqual(lagOf({ ready: 2, parked: 1 }));
-      expect(idsOf(scene.log.parked('a', { limit: 10 }))).toEqual(['three']);
+      expect(idsOf(await scene.log.parked('a', { limit: 10 }))).toEqual(['three']);
       const again = await scene.pullRest('a');
       expect(idsOf(again)).toEqual(['one', 'two']);
       for (const delivery of again) {
@@ -71,14 +71,14 @@ export function describeParking(adapter: LogAdapter): void {
 
     test('is no second life: what was replayed ends, or is parked, like any other', async () => {
       await parkAll(scene, ['one', 'two']);
-      await scene.log.replay('a', positionsOf(scene));
+      await scene.log.replay('a', await positionsOf(scene));
       const [one, two] = await scene.pull('a', 2);
       await one?.settle([]);
       await two?.settle([parked(two.event, scene.nowMs())]);
       await scene.quiet();
       expect(scene.lag('a')).toEqual(lagOf({ parked: 1 }));
-      expect(idsOf(scene.log.parked('a', { limit: 10 }))).toEqual(['two']);
-      await scene.log.replay('a', positionsOf(scene));
+      expect(idsOf(await scene.log.parked('a', { limit: 10 }))).toEqual(['two']);
+      await scene.log.replay('a', await positionsOf(scene));
       await (await scene.pullOne('a')).settle([]);
       await scene.quiet();
       expect(scene.log.egressIds()).toEqual([]);
@@ -89,7 +89,7 @@ export function describeParking(adapter: LogAdapter): void {
       await scene.append('a', 'ready');
       const ready = await scene.pullOne('a');
       await parkAll(scene, ['one']);
-      const [one = 0] = positionsOf(scene);
+      const [one = 0] = await positionsOf(scene);
       const named = [ready.position, one, one, one + 1_000];
       expect(await scene.log.replay('a', named)).toBe(1);
       expect(await scene.log.replay('a', [one])).toBe(0);
@@ -100,7 +100,7 @@ export function describeParking(adapter: LogAdapter): void {
 
     test('twice at the same time replays once', async () => {
       await parkAll(scene, ['one', 'two']);
-      const positions = positionsOf(scene);
+      const positions = await positionsOf(scene);
       const replays = [scene.log.replay('a', positions), scene.log.replay('a', positions)];
       const dropped = scene.log.dropParked('a', positions);
       expect(await Promise.all([...replays, dropped])).toEqual([2, 0, 0]);
@@ -110,14 +110,14 @@ export function describeParking(adapter: LogAdapter): void {
     test('serves a pull that waits', async () => {
       await parkAll(scene, ['one']);
       const waiting = scene.pullOne('a');
-      await scene.log.replay('a', positionsOf(scene));
+      await scene.log.replay('a', await positionsOf(scene));
       expect(idsOf([await waiting])).toEqual(['one']);
     });
 
     test('of a page that is larger than what waits in memory brings all of it, in order', async () => {
       const ids = Array.from({ length: 600 }, (_, index) => `e${String(index)}`);
       await parkAll(scene, ids);
-      expect(await scene.log.replay('a', positionsOf(scene))).toBe(600);
+      expect(await scene.log.replay('a', await positionsOf(scene))).toBe(600);
       expect(idsOf(await scene.pullRest('a'))).toEqual(ids);
     });
 
@@ -125,7 +125,7 @@ export function describeParking(adapter: LogAdapter): void {
       await scene.append('a b', 'shared');
       const shared = await scene.pullOne('a');
       await shared.settle([parked(shared.event, scene.nowMs())]);
-      await scene.log.replay('a', positionsOf(scene));
+      await scene.log.replay('a', await positionsOf(scene));
       await (await scene.pullOne('a')).settle([]);
       await scene.quiet();
       expect(scene.lag('b')).toEqual(lagOf({ ready: 1 }));
@@ -137,18 +137,20 @@ export function describeParking(adapter: LogAdapter): void {
 
     test('ends those that are named, and gives their room back', async () => {
       await parkAll(scene, ['one', 'two', 'six'], 500);
+      await scene.quiet();
       const before = scene.log.usage.bytes;
-      const [one, , six] = positionsOf(scene);
+      const [one, , six] = await positionsOf(scene);
       expect(await scene.log.dropParked('a', present(one, six, one))).toBe(2);
       expect(scene.lag('a')).toEqual(lagOf({ parked: 1 }));
-      expect(idsOf(scene.log.parked('a', { limit: 10 }))).toEqual(['two']);
+      expect(idsOf(await scene.log.parked('a', { limit: 10 }))).toEqual(['two']);
+      await scene.quiet();
       expect(scene.log.usage.bytes).toBe(before / 3);
       expect(await scene.pullRest('a')).toEqual([]);
     });
 
     test('can be repeated, and passes over what is not parked', async () => {
       await parkAll(scene, ['one']);
-      const positions = positionsOf(scene);
+      const positions = await positionsOf(scene);
       expect(await scene.log.dropParked('b', positions)).toBe(0);
       expect(await scene.log.dropParked('a', positions)).toBe(1);
       expect(await scene.log.dropParked('a', positions)).toBe(0);
@@ -162,7 +164,7 @@ export function describeParking(adapter: LogAdapter): void {
 
     test('neither replays nor drops', async () => {
       await parkAll(scene, ['one']);
-      const positions = positionsOf(scene);
+      const positions = await positionsOf(scene);
       await scene.close();
       const code = 'KNEAR_CLOSED';
       await expect(scene.log.replay('a', positions)).rejects.toMatchObject({ code });
@@ -179,14 +181,14 @@ export function describeParking(adapter: LogAdapter): void {
       expect(scene.lag('a').parked).toBe(3);
       await parkAll(scene, ['four']);
       expect(scene.lag('a').parked).toBe(3);
-      expect(idsOf(scene.log.parked('a', { limit: 10 }))).toEqual(['two', 'three', 'four']);
+      expect(idsOf(await scene.log.parked('a', { limit: 10 }))).toEqual(['two', 'three', 'four']);
     });
 
     test('holds for what is parked together', async () => {
       await parkAll(scene, ['one', 'two', 'three', 'four', 'five', 'six']);
       await scene.quiet();
       expect(scene.lag('a').parked).toBe(3);
-      expect(idsOf(scene.log.parked('a', { limit: 10 }))).toEqual(['four', 'five', 'six']);
+      expect(idsOf(await scene.log.parked('a', { limit: 10 }))).toEqual(['four', 'five', 'six']);
     });
 
     test('is for each egress alone', async () => {
@@ -211,23 +213,24 @@ export function describeParking(adapter: LogAdapter): void {
       expect(scene.lag('a').parked).toBe(2);
       await parkAll(scene, ['large'], 2_500);
       await scene.quiet();
-      expect(idsOf(scene.log.parked('a', { limit: 10 }))).toEqual(['large']);
+      expect(idsOf(await scene.log.parked('a', { limit: 10 }))).toEqual(['large']);
     });
 
     test('never drops the new entry itself, however large it is', async () => {
       await parkAll(scene, ['huge'], 10_000);
       await scene.quiet();
-      expect(idsOf(scene.log.parked('a', { limit: 10 }))).toEqual(['huge']);
+      expect(idsOf(await scene.log.parked('a', { limit: 10 }))).toEqual(['huge']);
       await parkAll(scene, ['next'], 10);
       await scene.quiet();
-      expect(idsOf(scene.log.parked('a', { limit: 10 }))).toEqual(['next']);
+      expect(idsOf(await scene.log.parked('a', { limit: 10 }))).toEqual(['next']);
     });
   });
 }
 
 /** Of what is parked for egress `a`, oldest first. */
-function positionsOf(scene: Scene): Position[] {
-  return scene.log.parked('a', { limit: 1_000 }).map(({ position }) => position);
+async function positionsOf(scene: Scene): Promise<Position[]> {
+  const entries = await scene.log.parked('a', { limit: 1_000 });
+  return entries.map(({ position }) => position);
 }
 
 function present(...positions: (Position | undefined)[]): Position[] {

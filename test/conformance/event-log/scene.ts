@@ -7,6 +7,7 @@ import type {
   Delivery,
   EventLog,
   Failure,
+  Interest,
   Lag,
   Match,
   Output,
@@ -36,6 +37,27 @@ export interface Scene {
 const IDLE: Lag = { ready: 0, delayed: 0, parked: 0 };
 export const lagOf = (lag: Partial<Lag>): Lag => ({ ...IDLE, ...lag });
 
+export function interestOf(egressId: string): Interest {
+  const types = ORDERS.filter((to) => to.includes(egressId)).map((to) => typeTo(to.join(' ')));
+  const sources = ['orders', 'replies'].map((ingressId) => ({ ingressId, pool: 'suite', types }));
+  return { egressId, isOrdered: false, sources };
+}
+
+/** An event's type says whom it is for, so that a log that sorts by type can sort it. */
+function typeTo(to: string): string {
+  return `suite.to ${to}`;
+}
+
+/** All ways to name some of three. */
+const ORDERS = ['a', 'b', 'c'].flatMap((one, _, all) => {
+  const others = all.filter((other) => other !== one);
+  const three = others.map((other, at) => [one, other, ...others.filter((__, i) => i !== at)]);
+  return [[one], ...others.map((other) => [one, other]), ...three];
+});
+
+/** The egresses that tests append for, as what comes before them would announce them. */
+export const INTERESTS: readonly Interest[] = ['a', 'b', 'c'].map(interestOf);
+
 /** Opens a log before each test of a `describe`, and closes it afterwards. */
 export function useScene(adapter: LogAdapter, options: Partial<OpenOptions> = {}): Scene {
   let open: OpenLog | undefined;
@@ -45,6 +67,7 @@ export function useScene(adapter: LogAdapter, options: Partial<OpenOptions> = {}
   };
   beforeEach(async () => {
     open = await adapter.open({ match: matchTo(adapter.isEarly), ...options });
+    await open.log.prepare(INTERESTS);
   });
   afterEach(async () => {
     await open?.close();
@@ -90,7 +113,10 @@ export function useScene(adapter: LogAdapter, options: Partial<OpenOptions> = {}
     nowMs: () => opened().nowMs(),
     skip: (ms) => opened().skip(ms),
     quiet: () => opened().quiet(),
-    restart: () => opened().restart(),
+    restart: async () => {
+      await opened().restart();
+      await opened().log.prepare(INTERESTS);
+    },
     close: () => opened().log.close(),
   };
 }
@@ -109,7 +135,7 @@ export function eventTo(to: string, id: string, data?: Uint8Array): CloudEvent {
       ['specversion', '1.0'],
       ['id', id],
       ['source', '/suite'],
-      ['type', 'suite.event'],
+      ['type', typeTo(to)],
       ['to', to],
     ]),
     headers: new Map(),
