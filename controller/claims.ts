@@ -49,6 +49,8 @@ export type Limits = Pick<Ingress, 'eventMaxBytes' | 'attributesMaxBytes' | 'cla
 /** What holds for all. Without a bound of its own, a reply may be as large as an event. */
 export interface LimitDefaults extends Omit<Limits, 'claims'> {
   readonly claims: Omit<ClaimPolicy, 'replyMaxBytes'> & { readonly replyMaxBytes?: number };
+  /** K4: what the log takes as one record, whatever anybody says; absent: more than may be said. */
+  readonly recordMaxBytes?: number;
 }
 
 export interface Judged {
@@ -168,7 +170,7 @@ function ownLimits(nearestFirst: readonly ClaimSource[]): ReadonlyMap<ClaimName,
 }
 
 function onTopOf(
-  { eventMaxBytes, attributesMaxBytes, claims }: LimitDefaults,
+  { eventMaxBytes, attributesMaxBytes, claims, recordMaxBytes = Infinity }: LimitDefaults,
   own: (name: LimitName) => number | undefined,
 ): Limits {
   const eventMax = own('eventMax') ?? eventMaxBytes;
@@ -177,7 +179,7 @@ function onTopOf(
     eventMaxBytes: eventMax,
     attributesMaxBytes: own('attributesMax') ?? attributesMaxBytes,
     claims: {
-      inlineMaxBytes: own('inlineMax') ?? claims.inlineMaxBytes,
+      inlineMaxBytes: Math.min(own('inlineMax') ?? claims.inlineMaxBytes, recordMaxBytes),
       replyMaxBytes: own('replyMax') ?? claims.replyMaxBytes ?? eventMax,
       batchMaxBytes: own('batchMax') ?? claims.batchMaxBytes,
       ...(quotaBytes !== undefined && { quotaBytes }),

@@ -82,6 +82,11 @@ export const ERRORS = {
     retryable: false,
     title: 'The payloads belong to another log',
   },
+  KNEAR_PAYLOAD_UNLISTED: {
+    status: 409,
+    retryable: false,
+    title: 'This log keeps no list of payloads',
+  },
   KNEAR_PAYLOAD_SWEEP: {
     status: 409,
     retryable: false,
@@ -98,6 +103,17 @@ export const ERRORS = {
     title: 'This Broker or Channel used up its share of the log',
   },
   KNEAR_LOG_FAILED: { status: 503, retryable: true, title: 'The event log could not write' },
+  KNEAR_NATS_AWAY: { status: 503, retryable: true, title: 'The NATS server does not answer' },
+  KNEAR_NATS_DENIED: {
+    status: 503,
+    retryable: true,
+    title: 'The NATS server does not let knear in',
+  },
+  KNEAR_NATS_UNSUITABLE: {
+    status: 503,
+    retryable: true,
+    title: 'The NATS server cannot keep the log',
+  },
   KNEAR_LOG_LOCKED: { status: 503, retryable: true, title: 'Another process owns the data folder' },
   KNEAR_LOG_CORRUPT: { status: 503, retryable: false, title: 'The event log is damaged' },
   KNEAR_LOG_FORMAT: {

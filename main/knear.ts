@@ -57,7 +57,7 @@ export async function main(): Promise<void> {
     complain: (text) => process.stderr.write(text),
     openLogger,
     // Loaded when needed: `knear --help` need not wait for it.
-    serve: async (settings, logger) => (await import('./serve.ts')).serve(settings, logger),
+    serve: async (...given) => (await import('./serve.ts')).serve(...given),
     stopAsked: () => stopAsked(process, { exit, nowMs: () => systemClock.monotonicMs() }),
     input: () => (process.stdin.isTTY ? undefined : process.stdin),
     isWatched: { prints: process.stdout.isTTY, complaints: process.stderr.isTTY },

@@ -6,50 +6,45 @@
  * It owns the order in which parts open and close, and the one thing that changes: the Topology in force. Each part gets
  * its ports from here and knows no other part.
  */
-import { statfs } from 'node:fs/promises';
-
 import type { Logger } from 'pino';
 
 import { INGRESS_LIMITS, openIngress } from '../broker/ingress.ts';
 import type { OpenIngress } from '../broker/ingress.ts';
-import { GroupedLog } from '../broker/log/grouped-log.ts';
-import { LmdbStore } from '../broker/log/lmdb.ts';
 import type { ResourceStatus } from '../controller/reconcile.ts';
 import { openYamlFolder } from '../controller/source/yaml.ts';
 import type { Payloads } from '../core/ports/payloads.ts';
 import type { PayloadKeeper } from '../broker/payload/payloads.ts';
-import type { EventLog, Match } from '../core/ports/event-log.ts';
+import type { EventLog } from '../core/ports/event-log.ts';
 import type { Observer } from '../core/ports/observer.ts';
 import type { Snapshot } from '../core/ports/resource-source.ts';
 import type { Timer } from '../core/ports/time.ts';
 import type { Tracer } from '../core/ports/tracer.ts';
+import { interestsOf } from '../core/rules/interests.ts';
+import type { Topology } from '../core/topology.ts';
 import { openHttpDeliverer } from '../dispatcher/deliver/http.ts';
 import { Dispatcher } from '../dispatcher/dispatcher.ts';
 import { openAdmin } from './admin.ts';
 import type { Health } from './admin.ts';
 import { watchBusy } from './busy.ts';
+import { embeddedEngine, untilAnswered, type Engine, type EngineContext } from './engine.ts';
 import { openExplain } from './inside/explain.ts';
 import { closeAll } from './lifecycle.ts';
 import { logObserver } from './observe/log-observer.ts';
 import { composeObservers, openMetrics } from './observe/metrics.ts';
 import { openParked } from './inside/parked.ts';
 import { payloadRoutes } from './inside/payload-routes.ts';
-import { openPayloads } from './payloads.ts';
 import { Plan } from './plan.ts';
-import { reserveBytesOf } from './reserve.ts';
 import type { Settings } from './settings.ts';
 import { openTails } from './inside/tail.ts';
 import { systemClock as clock } from './time.ts';
 import type { Tracing } from './observe/tracing.ts';
 
-/** A quarter of the log for one Broker or Channel: three others can always go on when one has no subscriber. */
-const QUOTA_SHARE = 0.25;
 /** After the drain: as long as it takes to close idle connections. */
 const CUT_MS = 500;
 /** For the last spans: a collector that is there takes them in a tenth of it, and for one that is not nobody waits long. */
 const SPANS_CUT_MS = 1_000;
-/** Rows of one egress in memory: as many as it can have slots. */
-const WINDOW_MAX = 256;
+/** Between two tries to make a place for new resources in the log. */
+const PREPARE_AGAIN_MS = 1_000;
 
 export interface Running {
   readonly ingressUrl: string;
@@ -62,12 +57,17 @@ export interface Running {
 
 /**
  * Opens the log, serves the resources, and resolves when events are taken.
+ * @param options.signal ends the waiting for what the log stands on
  * @throws KnearError with the code of whatever cannot be opened; what was opened before is closed again.
  */
-export async function serve(settings: Settings, logger: Logger): Promise<Running> {
+export async function serve(
+  settings: Settings,
+  logger: Logger,
+  { signal = new AbortController().signal }: { readonly signal?: AbortSignal } = {},
+): Promise<Running> {
   const opened: (() => Promise<void>)[] = [];
   try {
-    return await open(settings, logger, opened);
+    return await open(settings, { logger, opened, signal });
   } catch (error) {
     await closeAll(opened, logger);
     throw error;
@@ -76,11 +76,11 @@ export async function serve(settings: Settings, logger: Logger): Promise<Running
 
 async function open(
   settings: Settings,
-  logger: Logger,
-  opened: (() => Promise<void>)[],
+  { logger, opened, signal }: EngineContext,
 ): Promise<Running> {
   const snapshots = await openSnapshots(settings, opened);
-  const plan = new Plan(settings, { logger, clock });
+  const engine = await openEngine(settings, { logger, opened, signal });
+  const plan = new Plan(settings, { logger, clock, recordMaxBytes: engine.recordMaxBytes });
   plan.follow(await nextSnapshot(snapshots));
   const tracing = await openTraces(settings, { plan, logger, opened });
   const tracer = tracing && { tracer: tracing.tracer };
@@ -99,14 +99,19 @@ async function open(
   const topology = () => plan.topology;
   const tails = openTails({ topology, clock });
   const explain = openExplain({ eventsMax: settings.explainEvents, topology, clock });
-  const observers = [metrics.observer, logObserver(logger), tails.observer, explain.observer];
-  const observer = composeObservers(...observers);
-  const { log, payloads } = await openLog(settings, {
+  const observer = composeObservers(
+    metrics.observer,
+    logObserver(logger),
+    tails.observer,
+    explain.observer,
+    plan.observer,
+  );
+  const { log, claims, payloads } = await engine.open({
     observer,
     match: explain.match(plan.match),
-    logger,
-    opened,
+    wants: (egressId, event) => plan.wants(egressId, event),
   });
+  await untilAnswered(() => log.prepare(interestsOf(plan.topology)), { logger, signal });
 
   const parts = { plan, log, payloads, observer, ...tracer, logger, opened };
   const dispatcher = openDispatcher(settings, parts);
@@ -128,13 +133,17 @@ async function open(
       tails.route,
       ...explain.routes,
       ...parked.routes,
-      ...payloadRoutes({ claims: log.claims, payloads, clock, logger }),
+      ...payloadRoutes({ claims, payloads, clock, logger }),
     ],
   });
   opened.push(() => admin.close());
 
-  void followChanges(snapshots, logger, (snapshot) => {
-    plan.follow(snapshot);
+  const stopped = new AbortController();
+  opened.push(() => Promise.resolve(stopped.abort()));
+  void followChanges(snapshots, logger, async (snapshot) => {
+    const draft = plan.draft(snapshot);
+    if (!(await prepare(log, draft.topology, { logger, signal: stopped.signal }))) return;
+    plan.putInForce(draft);
     dispatcher.apply(plan.topology);
   });
   let stopping: Promise<void> | undefined;
@@ -144,6 +153,13 @@ async function open(
     statuses: () => plan.statuses,
     stop: () => (stopping ??= closeAll(opened, logger)),
   };
+}
+
+async function openEngine(settings: Settings, context: EngineContext): Promise<Engine> {
+  if (settings.nats === undefined) return embeddedEngine(settings, context);
+  // The client of NATS is loaded for those who use it.
+  const { openNatsEngine } = await import('./engine-nats.ts');
+  return openNatsEngine(settings, settings.nats, context);
 }
 
 /** The resources, each time that they have changed. */
@@ -238,49 +254,26 @@ async function openTraces(
   return tracing;
 }
 
-/** The log, and the payloads that its records name. The folder of both has one owner, which is the log. */
-async function openLog(
-  settings: Settings,
-  parts: {
-    observer: Observer;
-    match: Match;
-    logger: Logger;
-    opened: (() => Promise<void>)[];
-  },
-): Promise<{ log: GroupedLog; payloads: PayloadKeeper }> {
-  const { observer, match, logger, opened } = parts;
-  const store = await LmdbStore.open({ folder: settings.data, clock });
-  const disk = await statfs(settings.data);
-  let payloads: PayloadKeeper;
-  try {
-    payloads = await openPayloads(settings, { clock, logger, ledger: () => log.claims });
-  } catch (error) {
-    await store.close();
-    throw error;
+/**
+ * What is new has its place in the log before anything is taken for it. Goes on until it has, unless knear stops.
+ * @returns false when it stopped
+ */
+async function prepare(
+  log: EventLog,
+  topology: Topology,
+  { logger, signal }: { readonly logger: Logger; readonly signal: AbortSignal },
+): Promise<boolean> {
+  const interests = interestsOf(topology);
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await log.prepare(interests);
+      return !signal.aborted;
+    } catch (error) {
+      if (signal.aborted) return false;
+      if (tries === 1) logger.error({ err: error }, 'changed resources wait for the event log');
+      await new Promise<void>((resolve) => clock.after(PREPARE_AGAIN_MS, resolve));
+    }
   }
-  const log = GroupedLog.open({
-    store,
-    match,
-    clock,
-    observer,
-    payloads: payloads.holders,
-    limits: {
-      sizeMaxBytes: settings.logSizeMaxBytes,
-      quotaBytes: settings.logSizeMaxBytes * QUOTA_SHARE,
-      reserveBytes: reserveBytesOf(settings, disk),
-      windowMax: WINDOW_MAX,
-      parkedMax: settings.parkedMax,
-      parkedBytesMax: settings.parkedBytesMax,
-      parkedAgeMs: settings.parkedAgeMs,
-    },
-  });
-  // The log first: what its last write frees is removed then.
-  opened.push(async () => {
-    await log.close();
-    await payloads.close();
-  });
-  await payloads.start(store.id);
-  return { log, payloads };
 }
 
 /** Waits for the work, but no longer than this. */
@@ -302,11 +295,11 @@ async function nextSnapshot(snapshots: AsyncIterator<Snapshot>): Promise<Snapsho
 async function followChanges(
   snapshots: AsyncIterator<Snapshot>,
   logger: Logger,
-  apply: (snapshot: Snapshot) => void,
+  apply: (snapshot: Snapshot) => Promise<void>,
 ): Promise<void> {
   try {
     for (let next = await snapshots.next(); !next.done; next = await snapshots.next()) {
-      apply(next.value);
+      await apply(next.value);
     }
   } catch (error) {
     logger.error(

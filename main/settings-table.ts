@@ -11,8 +11,12 @@ import { sizeWords } from '../core/size.ts';
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
+/** Of what the NATS server has confirmed: does it survive the end of its process, or of its machine? */
+export const NATS_DURABILITIES = ['process', 'machine'] as const;
+export type NatsDurability = (typeof NATS_DURABILITIES)[number];
+
 export interface SettingRow {
-  readonly kind: 'folder' | 'host' | 'level' | 'url' | 'store' | 'flag' | NumberKind;
+  readonly kind: WordKind | NumberKind;
   /** As a user would write it; `undefined`: `defaultText` says what happens then. */
   readonly default?: string;
   readonly defaultText?: string;
@@ -21,6 +25,19 @@ export interface SettingRow {
   /** What it is, and why it has this default. */
   readonly help: string;
 }
+
+type WordKind =
+  | 'folder'
+  | 'file'
+  | 'host'
+  | 'name'
+  | 'level'
+  | 'url'
+  | 'servers'
+  | 'prefix'
+  | 'durability'
+  | 'store'
+  | 'flag';
 
 export type NumberKind = 'port' | 'count' | 'size' | 'duration' | 'share';
 
@@ -80,6 +97,68 @@ export const SETTINGS = {
     min: '0',
     max: '65536Gi',
     help: 'Space that the disk of the log keeps free, or 5 % of the disk if that is more: below it new events are refused with 503, so that what was taken can still be settled.',
+  },
+  nats: {
+    kind: 'servers',
+    defaultText: 'none: the embedded log',
+    help: 'NATS servers whose JetStream keeps the events, one or several of a cluster. tls:// demands TLS of all of them. Without it, events are in the folder data, which needs no other program.',
+  },
+  natsPrefix: {
+    kind: 'prefix',
+    default: 'kn',
+    help: 'First part of the names of all subjects and streams on the NATS server. Two installations on one account need different ones. Short, since it is sent with each event; another one finds nothing of what waits under the first.',
+  },
+  natsUser: {
+    kind: 'name',
+    defaultText: 'none',
+    help: 'User of the NATS server, with natsPasswordFile.',
+  },
+  natsPasswordFile: {
+    kind: 'file',
+    defaultText: 'none',
+    help: 'File with the password of natsUser. A file, as all secrets are: flags are in the list of processes. Read at each connection, so a new one needs no restart.',
+  },
+  natsTokenFile: {
+    kind: 'file',
+    defaultText: 'none',
+    help: 'File with a token that the NATS server asks for instead of a user. Read at each connection.',
+  },
+  natsNkeyFile: {
+    kind: 'file',
+    defaultText: 'none',
+    help: 'File with the seed (SU...) of the NKey by which the NATS server knows knear. Read at each connection.',
+  },
+  natsCredentialsFile: {
+    kind: 'file',
+    defaultText: 'none',
+    help: 'File with a JWT and its seed (.creds), for a NATS server with operator and accounts. Read at each connection.',
+  },
+  natsCaFile: {
+    kind: 'file',
+    defaultText: 'the authorities that Node.js trusts',
+    help: 'File with the certificates (PEM) of the authorities that vouch for the NATS server. Demands TLS. Read at each connection.',
+  },
+  natsCertFile: {
+    kind: 'file',
+    defaultText: 'none',
+    help: 'File with the certificate (PEM) by which knear shows the NATS server who it is, with natsKeyFile. Demands TLS. Read at each connection.',
+  },
+  natsKeyFile: {
+    kind: 'file',
+    defaultText: 'none',
+    help: 'File with the private key (PEM) of natsCertFile. Read at each connection.',
+  },
+  natsDurability: {
+    kind: 'durability',
+    default: 'process',
+    help: 'What the events that the NATS server has confirmed survive: process, the end of its process; machine, that of its machine, too. The server tells nobody, so this repeats what its administrator says: machine only where its sync_interval is always. By default it writes to the disk every two minutes, hence process.',
+  },
+  natsStreamMax: {
+    kind: 'size',
+    default: '1Gi',
+    min: '64Ki',
+    max: '65536Gi',
+    help: 'Bytes that wait for one Broker on the NATS server. Above 90 % of it new events are refused with 503, so that what was taken can still be settled. 1Gi holds half a million waiting events of 1 KB; many Brokers share the disk of the server. Must hold the largest record (claimCheckInlineMax, attributesMax).',
   },
   eventMax: {
     kind: 'size',
@@ -305,6 +384,7 @@ export function rangeOf(name: SettingName): string {
   const { kind, min = '', max = '' } = SETTINGS[name] as SettingRow;
   switch (kind) {
     case 'folder':
+    case 'file':
       return 'a path';
     case 'host':
       return 'an address or a host name';
@@ -317,6 +397,14 @@ export function rangeOf(name: SettingName): string {
       return sizeWords(min, max);
     case 'url':
       return 'an http or https URL';
+    case 'servers':
+      return 'nats:// or tls:// with host and port, or several, separated by commas';
+    case 'prefix':
+      return 'up to 16 lower-case letters, digits and -';
+    case 'name':
+      return 'a name without spaces';
+    case 'durability':
+      return `one of ${NATS_DURABILITIES.join(', ')}`;
     case 'store':
       return `${CLAIM_STORE}: there is no other store yet`;
     case 'flag':

@@ -8,21 +8,31 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { parse as parseDuration } from 'tinyduration';
 import { parse as parseYaml, YAMLParseError } from 'yaml';
-import { CLAIM_STORE, contradictionIn, settingOf } from '../controller/claims.ts';
+import { contradictionIn, settingOf, type CLAIM_STORE } from '../controller/claims.ts';
 import { closest } from '../controller/suggest.ts';
 import { KnearError, messageOf } from '../core/errors.ts';
-import { parseSizeBytes } from '../core/size.ts';
+import { natsOf, type NatsSettings } from './nats-settings.ts';
+import {
+  flagValueOf,
+  invalid,
+  isGiven,
+  levelOf,
+  missing,
+  numberOf,
+  pathOf,
+  storeOf,
+  textOf,
+  urlOf,
+  type Value,
+  type Values,
+} from './setting-values.ts';
 import {
   flagOf,
-  LOG_LEVELS,
-  rangeOf,
   SETTING_NAMES,
   SETTINGS,
   variableOf,
   type LogLevel,
-  type NumberKind,
   type SettingName,
   type SettingRow,
 } from './settings-table.ts';
@@ -40,6 +50,8 @@ export interface Settings {
   readonly logLevel: LogLevel;
   readonly logSizeMaxBytes: number;
   readonly logReserveBytes: number;
+  /** Absent: the log is the embedded one. */
+  readonly nats?: NatsSettings;
   readonly eventMaxBytes: number;
   readonly attributesMaxBytes: number;
   readonly claimCheckStore: typeof CLAIM_STORE;
@@ -125,16 +137,6 @@ export function packageVersion(): string {
   // npm refuses a package.json without a version.
   return (JSON.parse(text) as { version: string }).version;
 }
-
-/** A value as it was given, and what to call its origin in a message. */
-interface Value {
-  readonly text: string;
-  readonly from: string;
-  /** Where a relative folder starts. */
-  readonly folder: string;
-}
-
-type Values = Map<SettingName, Value>;
 
 function fromFlag(
   flags: NonNullable<SettingSources['flags']>,
@@ -222,7 +224,8 @@ function isSettingName(name: string): name is SettingName {
 function settingsOf(values: Values): Settings {
   const text = (name: SettingName) => textOf(name, values);
   const number = (name: SettingName) => numberOf(name, values);
-  const folder = (name: SettingName) => folderOf(name, values);
+  const folder = (name: SettingName) => pathOf(name, values);
+  const nats = natsOf(values);
   const resources = folder('resources');
   const tracingEndpoint = urlOf('tracingEndpoint', values);
   return {
@@ -236,6 +239,7 @@ function settingsOf(values: Values): Settings {
     logLevel: levelOf('logLevel', values),
     logSizeMaxBytes: number('logSizeMax'),
     logReserveBytes: number('logReserve'),
+    ...(nats && { nats }),
     eventMaxBytes: number('eventMax'),
     attributesMaxBytes: number('attributesMax'),
     ...claimCheckOf(values),
@@ -278,96 +282,6 @@ function claimCheckOf(values: Values) {
   };
 }
 
-function folderOf(name: SettingName, values: Values): string | undefined {
-  const value = values.get(name);
-  if (value === undefined) return undefined;
-  if (value.text === '') throw invalid(value.from, 'must name a folder');
-  return resolve(value.folder, value.text);
-}
-
-function textOf(name: SettingName, values: Values): string {
-  const { text, from } = values.get(name) ?? missing(name);
-  if (!/^\S+$/.test(text)) throw invalid(from, 'must not be empty or contain spaces');
-  return text;
-}
-
-function urlOf(name: SettingName, values: Values): string | undefined {
-  const value = values.get(name);
-  if (value === undefined) return undefined;
-  const url = URL.parse(value.text);
-  if (url?.protocol !== 'http:' && url?.protocol !== 'https:') {
-    throw invalid(`${value.from} ${value.text}`, `must be ${rangeOf(name)}`);
-  }
-  return url.href;
-}
-
-function levelOf(name: SettingName, values: Values): LogLevel {
-  const { text, from } = values.get(name) ?? missing(name);
-  const level = LOG_LEVELS.find((candidate) => candidate === text);
-  if (level === undefined) throw invalid(`${from} ${text}`, `must be ${rangeOf(name)}`);
-  return level;
-}
-
-function storeOf(name: SettingName, values: Values): typeof CLAIM_STORE {
-  const { text, from } = values.get(name) ?? missing(name);
-  if (text !== CLAIM_STORE) throw invalid(`${from} ${text}`, `must be ${rangeOf(name)}`);
-  return CLAIM_STORE;
-}
-
-function flagValueOf(name: SettingName, values: Values): boolean {
-  const { text, from } = values.get(name) ?? missing(name);
-  if (text !== 'true' && text !== 'false')
-    throw invalid(`${from} ${text}`, `must be ${rangeOf(name)}`);
-  return text === 'true';
-}
-
-function numberOf(name: SettingName, values: Values): number {
-  const { text, from } = values.get(name) ?? missing(name);
-  const { kind, min, max } = SETTINGS[name] as SettingRow;
-  assertNumberKind(kind);
-  const value = parseNumber(kind, text);
-  const isInRange =
-    value !== undefined &&
-    (min === undefined || value >= (parseNumber(kind, min) ?? NaN)) &&
-    (max === undefined || value <= (parseNumber(kind, max) ?? NaN));
-  if (!isInRange) throw invalid(`${from} ${text}`, `must be ${rangeOf(name)}`);
-  return value;
-}
-
-function parseNumber(kind: NumberKind, text: string): number | undefined {
-  switch (kind) {
-    case 'port':
-    case 'count':
-      return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
-    case 'size':
-      return parseSizeBytes(text);
-    case 'share':
-      return /^\d{1,15}(\.\d{1,15})?$/.test(text) ? Number(text) : undefined;
-    case 'duration':
-      return parseDurationMs(text);
-  }
-}
-
-/** One part of a duration: `1.5H`, without sign or exponent. */
-const part = (unit: string) => String.raw`(\d+(\.\d+)?${unit})?`;
-
-/** Weeks to seconds. Years and months have no fixed length, so nobody should wait for one. */
-const DURATION = new RegExp(
-  `^P(?=.)${part('W')}${part('D')}(T(?=.)${part('H')}${part('M')}${part('S')})?$`,
-);
-
-function parseDurationMs(text: string): number | undefined {
-  // The library takes signs, and whatever stands before or behind a duration; DURATION is the whole text and none.
-  if (!DURATION.test(text)) return undefined;
-  const { weeks = 0, days = 0, hours = 0, minutes = 0, seconds = 0 } = parseDuration(text);
-  return Math.round(((((weeks * 7 + days) * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000);
-}
-
-/** By a flag, a variable or the file. */
-function isGiven(name: SettingName, values: Values): boolean {
-  return values.get(name)?.from !== name;
-}
-
 /** Values that are fine alone and wrong together. */
 function refuseContradictions(
   settings: Settings,
@@ -395,20 +309,6 @@ function refuseContradictions(
 function unknown(what: string, suggestion: string | undefined): KnearError {
   const hint = suggestion === undefined ? 'See knear --help.' : `Did you mean ${suggestion}?`;
   return new KnearError('KNEAR_SETTING_UNKNOWN', `There is no ${what}. ${hint}`);
-}
-
-function invalid(what: string, why: string, cause?: unknown): KnearError {
-  return new KnearError('KNEAR_SETTING_INVALID', `${what} ${why}`, { cause });
-}
-
-function missing(name: SettingName): never {
-  throw new Error(`setting ${name} has no default`);
-}
-
-const NUMBER_KINDS: readonly string[] = ['port', 'count', 'size', 'duration', 'share'];
-
-function assertNumberKind(kind: SettingRow['kind']): asserts kind is NumberKind {
-  if (!NUMBER_KINDS.includes(kind)) throw new Error(`a ${kind} is not a number`);
 }
 
 function firstLine(text: string): string {

@@ -31,3 +31,11 @@ export function pause(delayMs: number): Promise<void> {
 export function randomId(): string {
   return crypto.randomUUID();
 }
+
+/** Timers of the clock do not keep the process alive; this does, until it is called off. */
+export function stayAlive(): () => void {
+  const timer = setInterval(() => undefined, 2 ** 30);
+  return () => {
+    clearInterval(timer);
+  };
+}

@@ -36,6 +36,8 @@ const everything = [...product, ...bench, ...tests];
 
 /** Who may name which package. */
 const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
+  '@nats-io/jetstream': ['broker/log/jetstream/'],
+  '@nats-io/transport-node': ['broker/log/jetstream/'],
   '@opentelemetry/api': ['main/observe/tracing.ts'],
   '@opentelemetry/exporter-trace-otlp-http': ['main/observe/tracing-export.ts'],
   '@opentelemetry/resources': ['main/observe/tracing.ts'],
@@ -49,7 +51,7 @@ const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
   // Its type goes wherever a logger is passed.
   pino: ['broker/ingress.ts', 'main/'],
   'prom-client': ['main/observe/prometheus.ts'],
-  tinyduration: ['controller/delivery.ts', 'main/settings.ts'],
+  tinyduration: ['controller/delivery.ts', 'main/setting-values.ts'],
   undici: ['dispatcher/deliver/'],
   yaml: ['controller/source/', 'main/client/get.ts', 'main/settings.ts'],
 };

@@ -142,13 +142,13 @@ function readJson<Value>(row: Buffer): Value {
   return JSON.parse(row.toString('utf8', 1)) as Value;
 }
 
-type FailureJson = Omit<Failure, 'data'> & { readonly data?: string };
+export type FailureJson = Omit<Failure, 'data'> & { readonly data?: string };
 
-function failureToJson({ data, ...rest }: Failure): FailureJson {
+export function failureToJson({ data, ...rest }: Failure): FailureJson {
   return { ...rest, ...(data && { data: Buffer.from(data).toString('base64') }) };
 }
 
-function failureFromJson({ data, ...rest }: FailureJson): Failure {
+export function failureFromJson({ data, ...rest }: FailureJson): Failure {
   return { ...rest, ...(data !== undefined && { data: Buffer.from(data, 'base64') }) };
 }
 

@@ -99,6 +99,8 @@ export type Happening =
     }
   /** A lease ended without an outcome; the delivery is offered again. */
   | { readonly kind: 'lease-lost'; readonly egressId: string; readonly lease: number }
+  /** What waited for an egress may be lost: somebody has removed it from the log's server. */
+  | { readonly kind: 'log-gap'; readonly egressId: string; readonly detail: string }
   /** One commit of the log. `leftOut`: records that were settled everywhere before and never had to be written. */
   | {
       readonly kind: 'committed';

@@ -3,8 +3,7 @@ import type { Readable } from 'node:stream';
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { Logger } from 'pino';
-import type { Running } from '../serve.ts';
-import type { Settings } from '../settings.ts';
+import type { serve } from '../serve.ts';
 
 /** What a command line needs of the world around it. */
 export interface Terminal {
@@ -15,7 +14,7 @@ export interface Terminal {
   printBytes(bytes: Uint8Array): Promise<void>;
   complain(text: string): void;
   openLogger(level: string): Logger;
-  serve(settings: Settings, logger: Logger): Promise<Running>;
+  readonly serve: typeof serve;
   /** Resolves when somebody wants the program to end. */
   stopAsked(): Promise<void>;
   /** What is piped in; `undefined` where a person would have to type. */

@@ -28,9 +28,14 @@ export function settingOptions(): Option[] {
 
 const PLACEHOLDERS: Readonly<Record<SettingRow['kind'], string>> = {
   folder: 'folder',
+  file: 'file',
   host: 'host',
+  name: 'name',
   level: 'level',
   url: 'url',
+  servers: 'urls',
+  prefix: 'prefix',
+  durability: 'word',
   store: 'store',
   flag: 'flag',
   port: 'port',
@@ -65,7 +70,16 @@ async function serveUntilStopped(
       })
     : undefined;
   try {
-    const running = await terminal.serve(settings, logger);
+    const starting = new AbortController();
+    void stop.then(() => starting.abort());
+    const running = await terminal
+      .serve(settings, logger, { signal: starting.signal })
+      .catch((error: unknown) => {
+        // Asked to stop while it waited for what it stands on: nothing had begun.
+        const isOurs = starting.signal.aborted && error === starting.signal.reason;
+        if (!isOurs) throw error;
+      });
+    if (!running) return;
     terminal.print(`${bannerOf(running, settings)}\n\n`);
     await stop;
     logger.info({ drainMs: settings.drainMs }, 'stopping: attempts in progress may end');

@@ -143,11 +143,12 @@ async function filesIn(spool: string): Promise<{ count: number; bytes: number }>
 }
 
 /** K45, as far as it can be told from outside. */
-async function checkIdentity({ data }: Settings, { store }: PayloadPlaces): Promise<Check> {
+async function checkIdentity({ data, nats }: Settings, { store }: PayloadPlaces): Promise<Check> {
   const name = 'payload owner';
   const [isKnown, isLog] = await Promise.all([
     isThere(join(store, '_identity')),
-    isThere(join(data, 'log')),
+    // One in NATS is not here; serve finds out whether it is the right one.
+    nats !== undefined || isThere(join(data, 'log')),
   ]);
   const hasPayloads = await hasAny(store);
   if (!isKnown && hasPayloads) {

@@ -1,7 +1,7 @@
 /**
  * `knear doctor`: what would keep `knear serve` with the same settings from working, or from working well, and what to do
- * about it. It only looks; of the data folder it leaves nothing but what was there. What cannot be known it does not
- * guess: a check that would have to is not there.
+ * about it. It only looks; in the data folder and on a NATS server it leaves nothing but what was there. What cannot be known
+ * it does not guess: a check that would have to is not there.
  *
  *   FAIL   serve would not start, or would lose or refuse events
  *   warn   it works, and something about it is worth knowing
@@ -48,11 +48,12 @@ export async function examine(options: DoctorOptions): Promise<readonly Check[]>
   const resources = await guarded('resources', () =>
     checkResources(settings, { cwd: sources.cwd, clock }),
   );
+  const nats = await guarded('nats server', () => checkLogServer(settings, clock));
   const disk = await guarded('data folder', () => checkDataFolder(settings, clock));
   const payloads = await guarded('payloads', () => checkPayloads(settings));
   const places = await guarded('ports', () => checkPlaces(settings, clock));
   const limits = [checkOpenFiles(openFilesMax()), await clockChecked];
-  return [...own, ...resources, ...disk, ...payloads, ...places, ...limits];
+  return [...own, ...resources, ...nats, ...disk, ...payloads, ...places, ...limits];
 }
 
 /** A line a check, and one that counts. */
@@ -114,6 +115,15 @@ async function checkResources(
   if (warningCount > 0) return [{ name, state: 'warn', detail: summary, advice }];
   const which = hasSampleFunctions ? ' (the shipped samples: none were named)' : '';
   return [{ name, state: 'ok', detail: `${summary}${which}` }];
+}
+
+/** Nothing where the log is the embedded one. */
+async function checkLogServer(settings: Settings, clock: Clock): Promise<readonly Check[]> {
+  const { nats } = settings;
+  if (nats === undefined) return [];
+  // Its client is loaded for those who use it.
+  const { checkNats } = await import('./doctor-nats.ts');
+  return checkNats(settings, nats, clock);
 }
 
 /**

@@ -40,6 +40,7 @@ export interface EgressAccount {
   readonly stalls: Counts<ErrorCode>;
   reroutes: number;
   leasesLost: number;
+  gaps: number;
   readonly age: Histogram;
   readonly durations: Durations;
 }
@@ -101,6 +102,9 @@ export class Ledger {
         return;
       case 'lease-lost':
         this.#egressById(happening.egressId).leasesLost += 1;
+        return;
+      case 'log-gap':
+        this.#egressById(happening.egressId).gaps += 1;
         return;
       case 'committed':
         return this.#committed(happening);
@@ -240,6 +244,7 @@ export class Ledger {
       stalls: new Counts(),
       reroutes: 0,
       leasesLost: 0,
+      gaps: 0,
       age: new Histogram(AGE_BUCKETS),
       durations: new Durations(this.#budget),
     };

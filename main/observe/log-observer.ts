@@ -32,6 +32,12 @@ function tellState(happening: Happening, logger: Logger): void {
     case 'ended':
       if (happening.end === 'parked' || happening.end === 'dropped') tellLost(happening, logger);
       return;
+    case 'log-gap':
+      logger.error(
+        { egressId: happening.egressId },
+        `what waited may be lost: ${happening.detail}`,
+      );
+      return;
     case 'lease-lost':
       logger.warn({ egressId: happening.egressId, lease: happening.lease }, 'a lease ran out');
       return;
@@ -86,6 +92,7 @@ function tellEvent(happening: Happening, logger: Logger): void {
       return;
     case 'discarded':
     case 'lease-lost':
+    case 'log-gap':
     case 'committed':
     case 'log-state':
       return;

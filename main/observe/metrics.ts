@@ -186,6 +186,11 @@ function egressFamilies(ledger: Ledger): Family[] {
       Object.entries(ends).map(([end, value]) => ({ labels: { end }, value })),
     ),
     counter('knear_discarded_total', 'Events that ended without being looked at', discardSamples),
+    counter(
+      'knear_log_gaps_total',
+      'Times that waiting events were removed from outside',
+      (each) => [{ labels: {}, value: each.gaps }],
+    ),
     counter('knear_leases_lost_total', 'Leases that ended without an outcome', (each) => [
       { labels: {}, value: each.leasesLost },
     ]),

@@ -70,6 +70,23 @@ function statusOf({ statuses }: Reconciled, id = BROKER) {
   return statuses.find(({ resourceId }) => resourceId === id);
 }
 
+describe('what the log takes as one record', () => {
+  test.each([
+    { own: '', inlineMaxBytes: 48 * KI },
+    { own: '"claimCheck.inlineMax": 128Ki', inlineMaxBytes: 48 * KI },
+    { own: '"claimCheck.inlineMax": 8Ki', inlineMaxBytes: 8 * KI },
+  ])(
+    'bounds what is inline, whoever says otherwise ($own): $inlineMaxBytes (K4)',
+    async (given) => {
+      const texts = given.own === '' ? [broker()] : [configMap(given.own), CONFIGURED];
+      const general = { ...GENERAL, recordMaxBytes: 48 * KI };
+      expect(limitsIn(await reconciled(texts, { general })).claims).toMatchObject({
+        inlineMaxBytes: given.inlineMaxBytes,
+      });
+    },
+  );
+});
+
 describe('what nobody says', () => {
   test('is as it is for all, and a reply may be as large as an event', async () => {
     expect(limitsIn(await reconciled([broker()]))).toEqual({

@@ -16,7 +16,11 @@ const REST = documents(
 /** A plan, and what it takes up to now. */
 async function planWith(flags: Partial<Record<SettingName, string>> = {}) {
   const settings = await readSettings({ flags, cwd: '/current' });
-  const plan = new Plan(settings, { logger: pino({ level: 'silent' }), clock: new FakeClock() });
+  const plan = new Plan(settings, {
+    logger: pino({ level: 'silent' }),
+    clock: new FakeClock(),
+    recordMaxBytes: 1_048_576,
+  });
   return {
     plan,
     /** @param data of the Broker's ConfigMap, in flow style. */

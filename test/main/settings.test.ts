@@ -332,6 +332,8 @@ describe('docs/settings.md', () => {
           flags: {
             ...(name === 'port' && { adminPort: '1' }),
             ...(name === 'claimCheckQuota' && { eventMax: '1Ki' }),
+            ...(name.startsWith('nats') && { nats: 'nats://localhost:4222' }),
+            ...(name === 'natsStreamMax' && { claimCheckInlineMax: '64Ki' }),
             [name]: text,
           },
         });

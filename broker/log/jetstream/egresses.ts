@@ -1,0 +1,450 @@
+/**
+ * All egresses of the log: what is set up for each on the server, what the server gives them, and their leases.
+ *
+ * It owns the pullers and the subscription that all of them are answered on. What a holder does with a row is
+ * `JetStreamLog`'s; what an egress has is `Egress`'.
+ *
+ * - N13 A lease is judged by this process' own clock, from the moment at which a message came: later than the server does, so
+ *   that what the server gives again is always offered.
+ */
+import {
+  createInbox,
+  type Msg,
+  type NatsConnection,
+  type Subscription,
+} from '@nats-io/transport-node';
+
+import { eventSizeBytes, type CloudEvent } from '../../../core/event.ts';
+import { EXTEND_MS, LEASE_MS } from '../../../core/ports/event-log.ts';
+import type { Interest } from '../../../core/ports/event-log.ts';
+import type { Observer } from '../../../core/ports/observer.ts';
+import type { Clock, Timer } from '../../../core/ports/time.ts';
+import { readAck, type Ack } from './ack.ts';
+import { isLine, isOldest, untilOf, type Durable } from './durables.ts';
+import { Egress, type Row } from './egress.ts';
+import { decodeMessage, type StoredMessage } from './message.ts';
+import { Subjects, tokenOf } from './names.ts';
+import type { Place, Places } from './places.ts';
+import { Puller } from './puller.ts';
+import { scheduledOn } from './schedule.ts';
+
+/** How often leases are looked at. */
+const LOOK_MS = 1_000;
+/** Numbers that cannot be right are asked for this often. */
+const COUNT_MS = 10_000;
+/** A lapsed row is forgotten after this many leases: whoever held it has ended. */
+const LAPSED_LEASES = 4;
+/** At this many timers an egress is given nothing more: what waits for it is as safe where it is. */
+const TIMERS_MAX = 10_000;
+/** Requests to the server at a time: enough to keep it busy, which makes a durable in about a millisecond. */
+const PREPARED_AT_A_TIME = 16;
+
+/** An egress and where its messages are. */
+export interface Home {
+  readonly egress: Egress;
+  readonly place: Place;
+  /** Absent: nobody asks for it any more; it is there until it is dropped. */
+  interest: Interest | undefined;
+}
+
+export interface EgressesOptions {
+  readonly nc: NatsConnection;
+  readonly places: Places;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  /** Whether an egress wants an event that the server gave it. */
+  readonly wants: (egressId: string, ingressId: string, event: CloudEvent) => boolean;
+  /** Milliseconds of `clock` in one of the server's. */
+  readonly pace: number;
+  readonly timersMax?: number;
+}
+
+interface Source {
+  readonly puller: Puller;
+  readonly egress: Egress;
+  readonly place: Place;
+}
+
+export class Egresses {
+  readonly #options: EgressesOptions;
+  readonly #inbox = createInbox();
+  readonly #subscription: Subscription;
+  readonly #homes = new Map<string, Home>();
+  /** By durable. */
+  readonly #sources = new Map<string, Source>();
+  /** One setting up at a time for each: who comes second finds it done. */
+  readonly #settingUp = new WeakMap<Home, Promise<void>>();
+  #timers: Timer[] = [];
+  #isClosed = false;
+
+  constructor(options: EgressesOptions) {
+    this.#options = options;
+    this.#subscription = options.nc.subscribe(`${this.#inbox}.>`, {
+      callback: (error, message) => {
+        if (!error && !this.#isClosed) this.#receive(message);
+      },
+    });
+    this.#adopt();
+    this.#look();
+    this.#repeat(1, LOOK_MS, () => this.#retire([...this.#sources.values()]));
+    this.#repeat(2, COUNT_MS, () => this.#countAll());
+    void this.#followConnection();
+  }
+
+  find(egressId: string): Home | undefined {
+    return this.#homes.get(egressId);
+  }
+
+  all(): Iterable<Home> {
+    return this.#homes.values();
+  }
+
+  /** What an earlier process has left, for resources that may be gone by now. */
+  #adopt(): void {
+    const { places } = this.#options;
+    for (const place of places.all()) {
+      for (const [token, [durable]] of place.durables) {
+        if (!durable) continue;
+        const { egress } = this.#add(durable.egressId, place);
+        Object.assign(egress.counts, places.countsOf(place, token));
+        egress.countedTo = place.found.lastSequence;
+      }
+    }
+  }
+
+  #add(egressId: string, place: Place): Home {
+    const { timersMax = TIMERS_MAX } = this.#options;
+    const egress = new Egress(egressId, tokenOf(egressId), { timersMax });
+    const home: Home = { egress, place, interest: undefined };
+    this.#homes.set(egressId, home);
+    return home;
+  }
+
+  /** What it has may have been removed. */
+  doubt(egressId: string): void {
+    const home = this.#homes.get(egressId);
+    if (home) home.egress.isDoubted = true;
+  }
+
+  /** See `EventLog.prepare`. @throws what the server says */
+  async prepare(interests: readonly Interest[]): Promise<void> {
+    const { places } = this.#options;
+    // The streams first, so that egresses of one find it made.
+    for (const { sources } of interests) {
+      for (const { ingressId, pool } of sources) await places.ensure(ingressId, pool);
+    }
+    const named = new Set(interests.map(({ egressId }) => egressId));
+    for (const [id, home] of this.#homes) if (!named.has(id)) home.interest = undefined;
+    const todo = [...interests];
+    const work = async () => {
+      for (let next = todo.shift(); next; next = todo.shift()) await this.#prepare(next);
+    };
+    await Promise.all(Array.from({ length: PREPARED_AT_A_TIME }, work));
+  }
+
+  async #prepare(interest: Interest): Promise<void> {
+    const [source] = interest.sources;
+    const place = source && this.#options.places.placeOf(source.ingressId);
+    if (!place) return;
+    const { egressId } = interest;
+    const home = this.#homes.get(egressId) ?? this.#add(egressId, place);
+    home.interest = interest;
+    await home.egress.dropping;
+    await this.setUp(home);
+  }
+
+  /** Makes sure that all is there that it is given messages from. @throws what the server says */
+  async setUp(home: Home): Promise<void> {
+    const before = this.#settingUp.get(home) ?? Promise.resolve();
+    const settingUp = before.catch(() => undefined).then(() => this.#setUp(home));
+    this.#settingUp.set(home, settingUp);
+    await settingUp;
+  }
+
+  async #setUp({ egress, place, interest }: Home): Promise<void> {
+    if (!interest) return;
+    const durables = await this.#options.places.ensureEgress(place, interest);
+    const known = new Set(egress.pullers.map(({ durable }) => durable.name));
+    const fresh = durables.filter(({ name }) => !known.has(name));
+    if (fresh.length === 0) return;
+    const pullers = fresh.map((durable) => this.#openPuller(egress, place, durable));
+    egress.pullers = [...egress.pullers, ...pullers];
+    egress.ask();
+    // N9: what has nothing left to give must not keep lines waiting.
+    await this.#retire([...this.#sources.values()].filter((source) => source.egress === egress));
+  }
+
+  #openPuller(egress: Egress, place: Place, durable: Durable): Puller {
+    const { nc, clock, pace } = this.#options;
+    const puller = new Puller({
+      nc,
+      clock,
+      stream: place.name,
+      durable,
+      inbox: this.#inbox,
+      pace,
+      wanted: () =>
+        isHeldBack(durable, place, egress) ? 0 : Math.min(egress.wanted, durable.ackPendingMax),
+      onGone: () => void this.#recover(egress.id, puller),
+      onUnanswered: () => void this.#recoverIfGone(egress.id, puller),
+    });
+    this.#sources.set(durable.name, { puller, egress, place });
+    return puller;
+  }
+
+  /** Somebody has deleted the durable. The egress goes on with a new one, from here on. */
+  async #recover(egressId: string, puller: Puller): Promise<void> {
+    const home = this.#homes.get(egressId);
+    if (!home || home.egress.dropping || !home.egress.pullers.includes(puller)) return;
+    const { egress, place } = home;
+    this.#closePuller(egress, puller);
+    try {
+      await this.#options.places.lost(place, puller.durable);
+      await this.setUp(home);
+    } catch {
+      // The server does not let it be made now: the next append tries again, or says why not.
+    }
+  }
+
+  async #recoverIfGone(egressId: string, puller: Puller): Promise<void> {
+    const home = this.#homes.get(egressId);
+    if (!home) return;
+    // Whether it is there is not known while the server does not say: the puller asks again.
+    const isThere = await this.#options.places
+      .isThere(home.place, puller.durable)
+      .catch(() => true);
+    if (!isThere) await this.#recover(egressId, puller);
+  }
+
+  #closePuller(egress: Egress, puller: Puller): void {
+    puller.close();
+    this.#sources.delete(puller.durable.name);
+    egress.pullers = egress.pullers.filter((other) => other !== puller);
+  }
+
+  /** Ends all that there is for an egress; what comes for it afterwards starts anew. */
+  async remove({ egress, place, interest }: Home): Promise<void> {
+    await egress.allPublished();
+    await this.#options.places.remove(place, egress.token);
+    egress.clear();
+    for (const puller of egress.pullers) this.#closePuller(egress, puller);
+    if (!interest) this.#homes.delete(egress.id);
+  }
+
+  /** Whoever comes next has what is open at once, and not when its lease is over. */
+  async close(): Promise<void> {
+    const { nc } = this.#options;
+    this.#isClosed = true;
+    for (const timer of this.#timers) timer.cancel();
+    const egresses = [...this.#homes.values()].map(({ egress }) => egress);
+    await Promise.all(egresses.map((egress) => egress.allPublished()));
+    for (const egress of egresses) {
+      for (const row of egress.rows.values()) {
+        if (row.state === 'ready' || row.state === 'open') this.answer(row, '-NAK');
+      }
+      egress.close();
+    }
+    if (nc.isClosed()) return;
+    this.#subscription.unsubscribe();
+    await nc.flush().catch(() => undefined);
+  }
+
+  // --- what the server says -------------------------------------------------------------------------------------------
+
+  #receive(message: Msg): void {
+    const ack = readAck(message.reply);
+    if (!ack) {
+      const [, durable = ''] = message.subject.slice(this.#inbox.length).split('.');
+      this.#sources.get(durable)?.puller.onStatus(message);
+      return;
+    }
+    const source = this.#sources.get(ack.durable);
+    if (!source) return;
+    source.puller.onMessage();
+    const { egress, puller, place } = source;
+    const known = egress.rows.get(ack.sequence);
+    if (known?.acks.has(ack.durable)) {
+      this.#comeAgain(known, message, ack);
+      return;
+    }
+    // N9: of the next generation.
+    const until = untilOf(puller.durable, place.durables.get(egress.token) ?? []) ?? Infinity;
+    if (egress.isSettled(ack.sequence) || ack.sequence >= until) {
+      this.#pass(source, message);
+    } else if (known) {
+      // Given by the generation before, when it did not know yet where it ends.
+      known.acks.set(ack.durable, message.reply ?? '');
+      puller.ask();
+    } else {
+      this.#take(source, message, ack);
+    }
+  }
+
+  /** It is not for this egress, or not any more. */
+  #pass({ puller }: Source, { reply = '' }: Msg): void {
+    this.#options.nc.publish(reply);
+    puller.ask();
+  }
+
+  #comeAgain(row: Row, { reply = '' }: Msg, { durable, given }: Ack): void {
+    if (row.state === 'open') this.#lapse(row);
+    row.acks.set(durable, reply);
+    row.given = given;
+    row.leaseUntilMs = this.#options.clock.monotonicMs() + LEASE_MS;
+    if (row.state === 'lapsed') row.egress.makeReady(row);
+    else row.egress.ask();
+  }
+
+  #take(source: Source, message: Msg, ack: Ack): void {
+    const { egress, place } = source;
+    const { sequence } = ack;
+    place.lastSequence = Math.max(place.lastSequence, sequence);
+    let content: StoredMessage;
+    try {
+      content = decodeMessage(message.headers, Buffer.from(message.data));
+    } catch (error) {
+      // N16: it comes back when its lease is over, and is told again, until somebody deletes it.
+      egress.fail(error);
+      source.puller.ask();
+      return;
+    }
+    const ingressId = place.ingresses.get(Subjects.ingress(message.subject)) ?? '';
+    if (!content.work && !this.#options.wants(egress.id, ingressId, content.event)) {
+      if (sequence <= egress.countedTo) egress.count('ready', -1);
+      this.#pass(source, message);
+      return;
+    }
+    if (sequence > egress.countedTo && isFired(message, egress)) {
+      egress.count('delayed', -1);
+      egress.count('ready', 1);
+    }
+    const row: Row = {
+      egress,
+      place,
+      sequence,
+      content,
+      sizeBytes: eventSizeBytes(content.event),
+      state: 'ready',
+      acks: new Map([[ack.durable, message.reply ?? '']]),
+      given: ack.given,
+      offers: 0,
+      leaseUntilMs: this.#options.clock.monotonicMs() + LEASE_MS,
+    };
+    egress.rows.set(sequence, row);
+    // N6: another process may have appended it.
+    egress.count('ready', 0);
+    egress.makeReady(row);
+  }
+
+  /** Acknowledges a row, or says something else of it. Without a connection, it comes again when its lease is over. */
+  answer({ acks }: Row, text = ''): void {
+    const { nc } = this.#options;
+    if (nc.isClosed()) return;
+    for (const ack of acks.values()) nc.publish(ack, text);
+  }
+
+  /** N3: requests end with the connection. */
+  async #followConnection(): Promise<void> {
+    for await (const { type } of this.#options.nc.status()) {
+      if (this.#isClosed) return;
+      if (type !== 'reconnect') continue;
+      for (const { puller } of this.#sources.values()) puller.forgetLost({ isAll: true });
+    }
+  }
+
+  // --- leases ---------------------------------------------------------------------------------------------------------
+
+  extend(row: Row): void {
+    row.leaseUntilMs = this.#options.clock.monotonicMs() + LEASE_MS;
+    this.answer(row, '+WPI');
+  }
+
+  #lapse(row: Row): void {
+    row.state = 'lapsed';
+    const { egress, given } = row;
+    this.#options.observer.observe({ kind: 'lease-lost', egressId: egress.id, lease: given });
+  }
+
+  #look(): void {
+    const { clock } = this.#options;
+    const nowMs = clock.monotonicMs();
+    for (const { egress } of this.#homes.values()) {
+      for (const row of egress.rows.values()) this.#lookAt(row, nowMs);
+      for (const puller of egress.pullers) puller.forgetLost({ isAll: false });
+    }
+    this.#timers[0] = clock.after(LOOK_MS, () => this.#look());
+  }
+
+  #lookAt(row: Row, nowMs: number): void {
+    const { state, leaseUntilMs, egress, sequence } = row;
+    const leftMs = leaseUntilMs - nowMs;
+    const isOurs = state === 'ready' || state === 'settling';
+    if (isOurs && leftMs < LEASE_MS - EXTEND_MS) this.extend(row);
+    else if (state === 'open' && leftMs < 0) this.#lapse(row);
+    else if (state === 'lapsed' && leftMs < -LAPSED_LEASES * LEASE_MS) {
+      egress.rows.delete(sequence);
+    }
+  }
+
+  // --- generations ----------------------------------------------------------------------------------------------------
+
+  /** N9: those that have nothing left to give, oldest first. */
+  async #retire(sources: readonly Source[]): Promise<void> {
+    const { places } = this.#options;
+    for (const { puller, egress, place } of sources) {
+      const { durable } = puller;
+      const all = place.durables.get(egress.token) ?? [];
+      const until = untilOf(durable, all);
+      if (until === undefined || !isOldest(durable, all) || egress.dropping) continue;
+      // Where the server does not answer, it is asked again the next time.
+      if (!(await places.isThrough(place, durable, until).catch(() => false))) continue;
+      // First, so that nobody takes it for a loss.
+      this.#closePuller(egress, puller);
+      await places.retire(place, durable).catch(() => undefined);
+      egress.ask();
+    }
+  }
+
+  /** N6 */
+  async #countAll(): Promise<void> {
+    const { places } = this.#options;
+    for (const { egress, place } of [...this.#homes.values()]) {
+      if (!egress.isDoubtful || egress.dropping) continue;
+      const before = { ...egress.counts };
+      const { counts, lastSequence } = await places.count(place, egress.token);
+      // What has changed meanwhile is as new as what the server said.
+      const { ready, delayed, parked } = egress.counts;
+      const isSame =
+        before.ready === ready && before.delayed === delayed && before.parked === parked;
+      if (!isSame || !egress.isDoubtful || egress.dropping) continue;
+      Object.assign(egress.counts, counts);
+      egress.isDoubted = false;
+      egress.countedTo = lastSequence;
+      egress.ask();
+    }
+  }
+
+  /** Again and again, whether it succeeds or not. */
+  #repeat(index: number, everyMs: number, run: () => Promise<void>): void {
+    const again = () => {
+      if (this.#isClosed) return;
+      this.#timers[index] = this.#options.clock.after(everyMs, () => {
+        void run()
+          .catch(() => undefined)
+          .finally(again);
+      });
+    };
+    again();
+  }
+}
+
+/** N9: what comes next in a line waits for what the generation before has yet to give. */
+function isHeldBack(durable: Durable, { durables }: Place, { token }: Egress): boolean {
+  return isLine(durable) && !isOldest(durable, durables.get(token) ?? []);
+}
+
+/** Whether it is Work that was a timer until now. */
+function isFired(message: Msg, { token }: Egress): boolean {
+  const held = Subjects.held(scheduledOn(message) ?? '');
+  return held?.kind === 't' && held.egress === token;
+}

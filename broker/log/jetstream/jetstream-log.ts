@@ -1,0 +1,447 @@
+/**
+ * The event log in NATS JetStream: one stream for each Broker, one durable for each egress. The server sorts events to
+ * egresses (by ingress and exact type), counts leases and keeps timers; this process pulls, settles and keeps numbers.
+ *
+ * It owns the promises towards producers and holders, as `GroupedLog` does for the embedded store. What an egress has been
+ * given is `Egress`', what is set up on the server `Places`', what is parked `Parked`'s.
+ * What a settle leaves behind is made durable by `Outputs` (N10).
+ */
+import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
+import type { NatsConnection } from '@nats-io/transport-node';
+
+import { KnearError } from '../../../core/errors.ts';
+import type { CloudEvent } from '../../../core/event.ts';
+import { LEASE_MS } from '../../../core/ports/event-log.ts';
+import type {
+  Delivery,
+  EventLog,
+  Interest,
+  Lag,
+  LogState,
+  LogSupports,
+  Match,
+  Output,
+  ParkedEntry,
+  Position,
+} from '../../../core/ports/event-log.ts';
+import type { Observer } from '../../../core/ports/observer.ts';
+import type { Clock, Timer } from '../../../core/ports/time.ts';
+import type { Row } from './egress.ts';
+import { Egresses, type Home } from './egresses.ts';
+import { faultOf } from './faults.ts';
+import { JetStreamDelivery } from './delivery.ts';
+import { encodeMessage } from './message.ts';
+import { Outputs, refusalOf, sizeOf } from './outputs.ts';
+import { Parked } from './parked.ts';
+import { Places, type Place } from './places.ts';
+import { Publisher } from './publisher.ts';
+
+export interface JetStreamLogLimits {
+  /** Of one stream; above 90 % of it the door refuses, the rest is for what settles leave behind. */
+  readonly streamMaxBytes: number;
+  readonly parkedMax: number;
+  readonly parkedBytesMax: number;
+  readonly parkedAgeMs: number;
+}
+
+export interface JetStreamLogOptions {
+  readonly nc: NatsConnection;
+  readonly js: JetStreamClient;
+  readonly jsm: JetStreamManager;
+  readonly match: Match;
+  /** Whether an egress wants an event that the server gave it. */
+  readonly wants: (egressId: string, ingressId: string, event: CloudEvent) => boolean;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  readonly durability: 'process' | 'machine';
+  readonly limits: JetStreamLogLimits;
+  /** First token of subjects. */
+  readonly prefix: string;
+  /** What is in the way of appends, as far as the connection knows. */
+  readonly trouble?: () => KnearError | undefined;
+  /** How the server's time differs from that of `clock`, for tests that cannot wait. */
+  readonly server?: ServerTime;
+  /** Work of one egress that may be due later before it is given nothing more; absent: 10,000. */
+  readonly timersMax?: number;
+}
+
+export interface ServerTime {
+  /** Milliseconds of the log's clock in one of the server's. */
+  readonly pace: number;
+  /** Its wall time, when that of the log's clock is `atMs`. */
+  wallMs(atMs: number): number;
+}
+
+const SAME_TIME: ServerTime = { pace: 1, wallMs: (atMs) => atMs };
+
+/** The header `knear` and those of the server, which count as payload: a failure, a ticket or two, names. */
+const HEADERS_MAX_BYTES = 64 * 1024;
+/** How often the server is asked how large the streams are. */
+const MEASURE_MS = 1_000;
+/** Of what a stream may hold, for events from outside. */
+const REFUSED_SHARE = 0.9;
+/** A pull for what is not there takes this long: one look a second costs nothing, and is no busy wait. */
+const UNKNOWN_MS = 1_000;
+
+export class JetStreamLog implements EventLog {
+  readonly supports: LogSupports;
+  readonly #options: JetStreamLogOptions;
+  readonly #clock: Clock;
+  readonly #places: Places;
+  readonly #egresses: Egresses;
+  readonly #publisher: Publisher;
+  readonly #parked: Parked;
+  readonly #outputs: Outputs;
+  #timer: Timer | undefined;
+  #isClosed = false;
+  #closing: Promise<void> | undefined;
+
+  /** Finds what earlier processes have left. @throws KNEAR_LOG_FORMAT, KNEAR_LOG_CORRUPT and the codes of `faultOf` */
+  static async open(options: JetStreamLogOptions): Promise<JetStreamLog> {
+    const { js, jsm, prefix, observer, server = SAME_TIME } = options;
+    let log: JetStreamLog | undefined;
+    const places = await Places.open({
+      js,
+      jsm,
+      prefix,
+      leaseMs: LEASE_MS / server.pace,
+      onGap: (gap) => {
+        if (log) log.#egresses.doubt(gap.egressId);
+        observer.observe({ kind: 'log-gap', ...gap });
+      },
+    });
+    log = new JetStreamLog(options, places);
+    return log;
+  }
+
+  private constructor(options: JetStreamLogOptions, places: Places) {
+    const { nc, js, jsm, clock, observer, limits, durability, server = SAME_TIME } = options;
+    const { wants, timersMax } = options;
+    this.#options = options;
+    this.#clock = clock;
+    this.#places = places;
+    this.#egresses = new Egresses({
+      nc,
+      places,
+      clock,
+      observer,
+      wants,
+      pace: server.pace,
+      ...(timersMax !== undefined && { timersMax }),
+    });
+    this.supports = {
+      durability,
+      ordered: true,
+      delayed: true,
+      history: false,
+      keepsLeases: true,
+      recordMaxBytes: recordMaxBytesOf(nc.info?.max_payload ?? 0),
+    };
+    this.#publisher = new Publisher({
+      nc,
+      js,
+      clock,
+      pace: server.pace,
+      isGrouping: durability === 'machine',
+    });
+    this.#parked = new Parked({
+      jsm,
+      clock,
+      observer,
+      limits,
+      publisher: this.#publisher,
+      server,
+    });
+    this.#outputs = new Outputs({
+      clock,
+      publisher: this.#publisher,
+      parked: this.#parked,
+      server,
+      homesOf: (ingressId, event) => this.#match(ingressId, event),
+      placeFor: (ingressId) => this.#placeFor(ingressId),
+    });
+    this.#measure();
+    this.#parked.start(() => this.#egresses.all());
+  }
+
+  /** Of all that this log is, for as long as its streams exist. */
+  get id(): string {
+    return this.#places.logId;
+  }
+
+  async prepare(interests: readonly Interest[]): Promise<void> {
+    this.#refuseClosed();
+    try {
+      await this.#egresses.prepare(interests);
+    } catch (error) {
+      throw faultOf(error);
+    }
+  }
+
+  async append(ingressId: string, events: readonly CloudEvent[]): Promise<Position[]> {
+    this.#refuseClosed();
+    const matched = events.map((event) => this.#match(ingressId, event));
+    const homes = new Set(matched.flat());
+    await this.#makeReadyFor(homes);
+    this.#refuseClosed();
+    if (homes.size === 0) return events.map(() => 0);
+    const place = this.#placeFor(ingressId);
+    const trouble = this.#options.trouble?.();
+    if (trouble) throw trouble;
+    this.#refuseFull(place, REFUSED_SHARE);
+    const acceptedAtMs = this.#clock.nowMs();
+    const kept = events.flatMap((event, index) => {
+      const wantedBy = matched[index] ?? [];
+      if (wantedBy.length === 0) return [];
+      const message = encodeMessage({ event, acceptedAtMs });
+      return [{ index, wantedBy, message, subject: place.subjects.event(ingressId, event) }];
+    });
+    const count = (by: number) => {
+      for (const { wantedBy } of kept) for (const { egress } of wantedBy) egress.count('ready', by);
+    };
+    count(1);
+    const publishing = this.#publisher.publishAll(place.name, kept);
+    for (const { egress } of homes) egress.track(publishing);
+    try {
+      const sequences = await publishing;
+      const positions = events.map(() => 0);
+      for (const [at, { index, message }] of kept.entries()) {
+        const position = sequences[at] ?? 0;
+        positions[index] = position;
+        place.bytes += sizeOf(message);
+        place.lastSequence = Math.max(place.lastSequence, position);
+      }
+      return positions;
+    } catch (error) {
+      count(-1);
+      throw error;
+    }
+  }
+
+  async #makeReadyFor(homes: Iterable<Home>): Promise<void> {
+    try {
+      for (const home of homes) {
+        await home.egress.dropping;
+        if (home.egress.pullers.length === 0) await this.#egresses.setUp(home);
+      }
+    } catch (error) {
+      throw faultOf(error);
+    }
+  }
+
+  async pull(
+    egressId: string,
+    count: number,
+    { signal }: { signal: AbortSignal },
+  ): Promise<Delivery[]> {
+    this.#refuseClosed();
+    const home = this.#egresses.find(egressId);
+    if (!home) return this.#waitAWhile(signal);
+    const rows = await home.egress.pull(count, signal);
+    return rows.map((row) => {
+      row.offers += 1;
+      return new JetStreamDelivery(this, row);
+    });
+  }
+
+  /** For an egress that is not prepared, or is gone: whoever pulls for it looks again. */
+  #waitAWhile(signal: AbortSignal): Promise<Delivery[]> {
+    return new Promise((resolve) => {
+      const end = () => {
+        timer.cancel();
+        signal.removeEventListener('abort', end);
+        resolve([]);
+      };
+      const timer = this.#clock.after(signal.aborted ? 0 : UNKNOWN_MS, end);
+      signal.addEventListener('abort', end);
+    });
+  }
+
+  lag(egressId: string): Lag {
+    return this.#egresses.find(egressId)?.egress.lag ?? { ready: 0, delayed: 0, parked: 0 };
+  }
+
+  egressIds(): string[] {
+    // What nobody asks for any more has durables even if it has nothing else: they are to go with it.
+    const isHeld = ({ egress: { lag }, interest }: Home) =>
+      interest === undefined || lag.ready + lag.delayed + lag.parked > 0;
+    return [...this.#egresses.all()].filter(isHeld).map(({ egress }) => egress.id);
+  }
+
+  get state(): LogState {
+    if (this.#isClosed)
+      return { kind: 'refusing', code: 'KNEAR_CLOSED', detail: 'the log is closed' };
+    const trouble = this.#options.trouble?.();
+    if (trouble) return { kind: 'refusing', code: trouble.code, detail: trouble.message };
+    return { kind: 'accepting' };
+  }
+
+  get usage(): { readonly bytes: number; readonly bytesMax: number } {
+    const places = [...this.#places.all()];
+    const bytes = places.reduce((sum, place) => sum + place.bytes, 0);
+    return { bytes, bytesMax: places.length * this.#options.limits.streamMaxBytes };
+  }
+
+  async parked(
+    egressId: string,
+    options: { after?: Position; limit: number },
+  ): Promise<ParkedEntry[]> {
+    this.#refuseClosed();
+    const home = this.#egresses.find(egressId);
+    return home ? this.#parked.list(home.place, home.egress, options) : [];
+  }
+
+  async replay(egressId: string, positions: readonly Position[]): Promise<number> {
+    this.#refuseClosed();
+    const home = this.#egresses.find(egressId);
+    return home ? this.#parked.replay(home.place, home.egress, positions) : 0;
+  }
+
+  async dropParked(egressId: string, positions: readonly Position[]): Promise<number> {
+    this.#refuseClosed();
+    const home = this.#egresses.find(egressId);
+    return home ? this.#parked.discard(home.place, home.egress, positions) : 0;
+  }
+
+  async drop(egressId: string): Promise<number> {
+    this.#refuseClosed();
+    const home = this.#egresses.find(egressId);
+    if (!home) return 0;
+    const { egress } = home;
+    if (egress.dropping) {
+      await egress.dropping;
+      return 0;
+    }
+    const { ready, delayed, parked } = egress.lag;
+    const count = ready + delayed + parked;
+    egress.clear();
+    this.#parked.clear(egress);
+    egress.dropping = this.#egresses.remove(home).finally(() => {
+      egress.dropping = undefined;
+    });
+    try {
+      await egress.dropping;
+    } catch (error) {
+      throw faultOf(error);
+    }
+    if (count > 0) {
+      const [end, reason] = ['gone', 'egress-deleted'] as const;
+      this.#options.observer.observe({ kind: 'discarded', egressId, end, count, reason });
+    }
+    return count;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#isClosed = true;
+    this.#timer?.cancel();
+    this.#parked.stop();
+    this.#publisher.stop();
+    await this.#egresses.close();
+    this.#publisher.close();
+  }
+
+  // --- what a holder does with its delivery ---------------------------------------------------------------------------
+
+  settle(row: Row, outputs: readonly Output[]): Promise<void> | undefined {
+    if (this.#isClosed) return Promise.reject(closedError());
+    if (row.state === 'settled' || row.state === 'settling') return undefined;
+    if (outputs.length === 0) {
+      this.#finish(row);
+      return undefined;
+    }
+    const settling = this.#settleWith(row, outputs);
+    row.egress.track(settling);
+    return settling;
+  }
+
+  async #settleWith(row: Row, outputs: readonly Output[]): Promise<void> {
+    const before = row.state;
+    for (const output of outputs) {
+      if (output.kind === 'event') this.#refuseFull(this.#placeFor(output.ingressId), 1);
+    }
+    row.egress.take(row);
+    row.state = 'settling';
+    try {
+      await Promise.all(outputs.map((output, index) => this.#outputs.leave(row, output, index)));
+    } catch (error) {
+      if (this.#stateOf(row) === 'settling') {
+        if (before === 'ready') row.egress.makeReady(row);
+        else row.state = before;
+      }
+      throw refusalOf(error);
+    }
+    const parked = outputs.filter(({ kind }) => kind === 'parked');
+    if (this.#stateOf(row) === 'settling') this.#finish(row);
+    if (parked.length > 0) await this.#parked.keepBound(row.place, row.egress);
+  }
+
+  /** Read anew: a drop may have come in between. */
+  #stateOf({ state }: Row): Row['state'] {
+    return state;
+  }
+
+  /** Acknowledged: it will not come again. */
+  #finish(row: Row): void {
+    row.egress.settle(row);
+    this.#egresses.answer(row);
+  }
+
+  release(row: Row, offer: number): void {
+    if (row.state !== 'open' || row.offers !== offer) return;
+    row.egress.makeReady(row);
+  }
+
+  extend(row: Row, offer: number): void {
+    if (row.state !== 'open' || row.offers !== offer) return;
+    this.#egresses.extend(row);
+  }
+
+  #measure(): void {
+    const again = () => {
+      if (this.#isClosed) return;
+      this.#timer = this.#clock.after(MEASURE_MS, () => this.#measure());
+    };
+    // What is known stays until the server answers again.
+    this.#places
+      .measure()
+      .catch(() => undefined)
+      .finally(again);
+  }
+
+  #match(ingressId: string, event: CloudEvent): Home[] {
+    const { egressIds } = this.#options.match(ingressId, event);
+    return egressIds.flatMap((id) => this.#egresses.find(id) ?? []);
+  }
+
+  #placeFor(ingressId: string): Place {
+    const place = this.#places.placeOf(ingressId);
+    if (place) return place;
+    const detail = `there is no stream for ${ingressId}: it was never prepared`;
+    throw new KnearError('KNEAR_LOG_FAILED', detail);
+  }
+
+  #refuseClosed(): void {
+    if (this.#isClosed) throw closedError();
+  }
+
+  #refuseFull({ name, bytes }: Place, share: number): void {
+    const { streamMaxBytes } = this.#options.limits;
+    if (bytes < share * streamMaxBytes) return;
+    const detail = `the stream ${name} holds ${bytes} of its ${streamMaxBytes} bytes: see which of its Triggers lag`;
+    throw new KnearError('KNEAR_QUOTA', detail);
+  }
+}
+
+/** Two records fit into one message, with what is around them: a reply on its way carries what it answers. */
+export function recordMaxBytesOf(payloadMaxBytes: number): number {
+  return Math.floor((payloadMaxBytes - HEADERS_MAX_BYTES) / 2);
+}
+
+function closedError(): KnearError {
+  return new KnearError('KNEAR_CLOSED', 'the log is closed');
+}

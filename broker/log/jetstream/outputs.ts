@@ -1,0 +1,115 @@
+/**
+ * What a settle leaves behind: events, Work and parked entries, made durable.
+ *
+ * - N10 A settle publishes what it leaves behind, each under a name that follows from the delivery, and acknowledges when
+ *   all of it is durable. A crash in between repeats the delivery; its second settle adds nothing.
+ */
+import { KnearError } from '../../../core/errors.ts';
+import type { CloudEvent } from '../../../core/event.ts';
+import { LEASE_MS } from '../../../core/ports/event-log.ts';
+import type { Output } from '../../../core/ports/event-log.ts';
+import type { Clock } from '../../../core/ports/time.ts';
+import type { Row } from './egress.ts';
+import type { Home } from './egresses.ts';
+import { encodeMessage, type OutMessage } from './message.ts';
+import type { Parked } from './parked.ts';
+import type { Place } from './places.ts';
+import type { Publisher } from './publisher.ts';
+import { schedule } from './schedule.ts';
+
+interface OutputsOptions {
+  readonly clock: Clock;
+  readonly publisher: Publisher;
+  readonly parked: Parked;
+  readonly server: { wallMs(atMs: number): number };
+  /** Who wants an event. */
+  readonly homesOf: (ingressId: string, event: CloudEvent) => readonly Home[];
+  /** @throws KNEAR_LOG_FAILED when there is no stream for it */
+  readonly placeFor: (ingressId: string) => Place;
+}
+
+export class Outputs {
+  readonly #options: OutputsOptions;
+
+  constructor(options: OutputsOptions) {
+    this.#options = options;
+  }
+
+  /** @param index of the output, in its settle. @throws KNEAR_LOG_FULL and the codes of `faultOf` */
+  async leave(row: Row, output: Output, index: number): Promise<void> {
+    const { clock, parked, publisher, server } = this.#options;
+    const { egress, place, sequence, content } = row;
+    const id = `${place.name}/${sequence}/${egress.token}/0/${index}`;
+    if (output.kind === 'parked') {
+      await parked.park(row, output, id);
+      return;
+    }
+    if (output.kind === 'event') {
+      await this.#leaveEvent(output, id);
+      return;
+    }
+    const { event, work, origin, dueAtMs } = output;
+    const { acceptedAtMs } = content;
+    const message = encodeMessage({ event, acceptedAtMs, work, ...(origin && { origin }) });
+    const isLater = dueAtMs > clock.nowMs();
+    const target = place.subjects.work(egress.token, event);
+    const subject = isLater
+      ? place.subjects.timer(egress.token, event, `${sequence}-${index}`)
+      : target;
+    if (isLater) schedule(message.headers, { atMs: server.wallMs(dueAtMs), target });
+    const state = isLater ? 'delayed' : 'ready';
+    egress.count(state, 1);
+    try {
+      await publisher.insist({ subject, message, id }, LEASE_MS);
+    } catch (error) {
+      egress.count(state, -1);
+      throw error;
+    }
+  }
+
+  async #leaveEvent(
+    { ingressId, event }: Extract<Output, { kind: 'event' }>,
+    id: string,
+  ): Promise<void> {
+    const { clock, publisher, homesOf, placeFor } = this.#options;
+    const homes = homesOf(ingressId, event);
+    if (homes.length === 0) return;
+    for (const { egress } of homes) await egress.dropping;
+    const place = placeFor(ingressId);
+    const message = encodeMessage({ event, acceptedAtMs: clock.nowMs() });
+    for (const { egress } of homes) egress.count('ready', 1);
+    const subject = place.subjects.event(ingressId, event);
+    const publishing = publisher.insist({ subject, message, id }, LEASE_MS);
+    for (const { egress } of homes) egress.track(publishing);
+    try {
+      await publishing;
+    } catch (error) {
+      for (const { egress } of homes) egress.count('ready', -1);
+      throw error;
+    }
+    place.bytes += sizeOf(message);
+  }
+}
+
+/** About what the server counts. */
+export function sizeOf({ data }: OutMessage): number {
+  return data.byteLength + 300;
+}
+
+const REFUSALS = new Set([
+  'KNEAR_LOG_FULL',
+  'KNEAR_QUOTA',
+  'KNEAR_EVENT_TOO_LARGE',
+  'KNEAR_CLOSED',
+]);
+
+/**
+ * What a settle says that has failed: that there is no room, or that it failed. Whether the server is away or does not let us is
+ * no fault of the output, and must not end the event.
+ */
+export function refusalOf(error: unknown): unknown {
+  if (!(error instanceof KnearError)) return error;
+  if (REFUSALS.has(error.code)) return error;
+  const detail = `an output was not kept, the delivery will be offered again: ${error.message}`;
+  return new KnearError('KNEAR_LOG_FAILED', detail, { cause: error });
+}

@@ -1,0 +1,427 @@
+/**
+ * The streams and durables that the log lives in: made where they are missing, and never removed but for an egress that is
+ * gone (`remove`) or a generation that has nothing left to give (`retire`).
+ *
+ * - N7 A stream says in its metadata whose events it has (`knear-ingress-…`): an ingress never moves to another.
+ * - N8 `hold` is there before anything is published, and a stream without it that has messages is not used: what it held
+ *   would have gone unnoticed.
+ * - N9 A durable never changes what it is given. An egress whose types or order change gets a new generation of durables,
+ *   from the next message of the stream on; the one before drains up to there.
+ */
+import { randomUUID } from 'node:crypto';
+
+import type { JetStreamClient, JetStreamManager, StreamInfo } from '@nats-io/jetstream';
+
+import { KnearError } from '../../../core/errors.ts';
+import type { Interest } from '../../../core/ports/event-log.ts';
+import {
+  durableConfig,
+  durableOf,
+  nameOf,
+  shapeOf,
+  streamConfig,
+  type Durable,
+  type Shape,
+} from './durables.ts';
+import { Births, FORMAT, gone, requireFormat, type Gap } from './births.ts';
+import { faultOf } from './faults.ts';
+import { isMissing } from './missing.ts';
+import { HOLD, Subjects, tokenOf } from './names.ts';
+
+/** Channels of a namespace share streams; an acknowledgement costs more the more durables a stream has. */
+const SHARED_EGRESSES_MAX = 100;
+const INGRESS_KEY = 'knear-ingress-';
+/** More than can have been published to a stream since its last number was seen: no position is used twice. */
+const RENEWED_GAP = 1_000_000;
+
+export interface Place {
+  /** Of the stream. */
+  readonly name: string;
+  readonly subjects: Subjects;
+  /** By their tokens. */
+  readonly ingresses: Map<string, string>;
+  /** By the token of their egress. */
+  readonly durables: Map<string, Durable[]>;
+  /** Bytes as of the last look, and what was published since. */
+  bytes: number;
+  /** Of messages that are known of. */
+  lastSequence: number;
+  /** What was there when this process came: messages up to here, and how many wait on `t` and `p`, by egress. */
+  readonly found: {
+    readonly lastSequence: number;
+    readonly held: ReadonlyMap<string, { delayed: number; parked: number }>;
+  };
+}
+
+export interface PlacesOptions {
+  readonly js: JetStreamClient;
+  readonly jsm: JetStreamManager;
+  /** First token of all subjects; in capitals, the start of the streams' names. */
+  readonly prefix: string;
+  /** Of the server, ms. */
+  readonly leaseMs: number;
+  /** What an egress may have lost, in words. */
+  onGap(gap: Gap): void;
+}
+
+export class Places {
+  readonly #options: PlacesOptions;
+  readonly #births: Births;
+  readonly #places = new Map<string, Place>();
+  readonly #byIngress = new Map<string, Place>();
+  /** One at a time for each stream: who comes second finds it made. */
+  readonly #making = new Map<string, Promise<Place>>();
+
+  private constructor(options: PlacesOptions, births: Births) {
+    this.#options = options;
+    this.#births = births;
+  }
+
+  /** Finds what an earlier process has set up. @throws KNEAR_LOG_FORMAT, KNEAR_LOG_CORRUPT and the codes of `faultOf` */
+  static async open(options: PlacesOptions): Promise<Places> {
+    try {
+      const births = await Births.open(options, randomUUID());
+      const places = new Places(options, births);
+      for await (const info of options.jsm.streams.list(`${options.prefix}.*.>`)) {
+        if (info.config.metadata?.['knear-format'] !== undefined) await places.#adopt(info);
+      }
+      const durables = [...places.all()].map(
+        (place) => [place.name, [...place.durables.values()].flat()] as const,
+      );
+      for (const gap of await births.gaps(new Map(durables))) options.onGap(gap);
+      return places;
+    } catch (error) {
+      throw faultOf(error);
+    }
+  }
+
+  /** Of the log as a whole, for as long as its streams exist. */
+  get logId(): string {
+    return this.#births.logId;
+  }
+
+  all(): Iterable<Place> {
+    return this.#places.values();
+  }
+
+  placeOf(ingressId: string): Place | undefined {
+    return this.#byIngress.get(ingressId);
+  }
+
+  /** @returns where the events of the ingress are kept, made if need be. */
+  async ensure(ingressId: string, pool: string | undefined): Promise<Place> {
+    const known = this.placeOf(ingressId);
+    if (known) return known;
+    const key = pool ?? ingressId;
+    const before = this.#making.get(key) ?? Promise.resolve();
+    const making = before
+      .catch(() => undefined)
+      .then(() => this.placeOf(ingressId) ?? this.#make(ingressId, pool));
+    this.#making.set(key, making);
+    return making;
+  }
+
+  async #make(ingressId: string, pool: string | undefined): Promise<Place> {
+    const { jsm, prefix } = this.#options;
+    for (let number = 0; ; number += 1) {
+      const token = pool === undefined ? tokenOf(ingressId) : `${tokenOf(pool)}_${number}`;
+      const name = streamName(prefix, token);
+      const known = this.#places.get(name);
+      if (known && pool !== undefined && known.durables.size >= SHARED_EGRESSES_MAX) continue;
+      const place = known ?? emptyPlace(name, new Subjects(prefix, token));
+      const metadata = metadataOf([...place.ingresses.values(), ingressId]);
+      const config = { ...streamConfig(place.subjects.all), metadata };
+      if (known) {
+        await jsm.streams.update(name, config);
+      } else {
+        await jsm.streams.add({ ...config, name });
+        await this.#makeHold(place);
+      }
+      this.#places.set(name, place);
+      this.#own(place, ingressId);
+      return place;
+    }
+  }
+
+  async #adopt(info: StreamInfo): Promise<void> {
+    const { jsm, prefix } = this.#options;
+    const { name, metadata = {} } = info.config;
+    requireFormat(name, metadata);
+    const subjects = new Subjects(prefix, name.slice(streamName(prefix, '').length));
+    const held = await this.#countHeld(name, subjects);
+    const found = { lastSequence: info.state.last_seq, held };
+    const { bytes, last_seq: lastSequence } = info.state;
+    const place = { ...emptyPlace(name, subjects), found, bytes, lastSequence };
+    let isHeld = false;
+    for await (const consumer of jsm.consumers.list(name)) {
+      if (consumer.name === HOLD) isHeld = true;
+      else add(place, durableOf(consumer));
+    }
+    if (!isHeld) {
+      if (info.state.messages > 0) throw unheld(name);
+      await this.#makeHold(place);
+    }
+    this.#places.set(name, place);
+    for (const [key, value] of Object.entries(metadata)) {
+      if (key.startsWith(INGRESS_KEY)) this.#own(place, value);
+    }
+  }
+
+  #own(place: Place, ingressId: string): void {
+    place.ingresses.set(tokenOf(ingressId), ingressId);
+    this.#byIngress.set(ingressId, place);
+  }
+
+  async #countHeld(name: string, { held }: Subjects): Promise<Place['found']['held']> {
+    const counts = new Map<string, { delayed: number; parked: number }>();
+    for (const filter of held) {
+      const { state } = await this.#options.jsm.streams.info(name, { subjects_filter: filter });
+      for (const [subject, count] of Object.entries(state.subjects ?? {})) {
+        const { kind, egress = '' } = Subjects.held(subject) ?? {};
+        if (kind === undefined) continue;
+        const known = counts.get(egress) ?? { delayed: 0, parked: 0 };
+        counts.set(egress, known);
+        known[kind === 't' ? 'delayed' : 'parked'] += count;
+      }
+    }
+    return counts;
+  }
+
+  async #makeHold({ name, subjects }: Place): Promise<void> {
+    const { jsm, leaseMs } = this.#options;
+    const config = durableConfig({ filters: subjects.held, ackPendingMax: 1, leaseMs });
+    await jsm.consumers.add(name, { ...config, durable_name: HOLD });
+  }
+
+  /** @returns the durables of the egress, the ones that drain included; all of them exist then. */
+  async ensureEgress(place: Place, interest: Interest): Promise<readonly Durable[]> {
+    try {
+      return await this.#ensureEgress(place, interest);
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      await this.#renew(place);
+      return this.#ensureEgress(place, interest);
+    }
+  }
+
+  /** Somebody has deleted the stream. */
+  async #renew(place: Place): Promise<void> {
+    const before = this.#making.get(place.name) ?? Promise.resolve();
+    const making = before.catch(() => undefined).then(() => this.#makeAgain(place));
+    this.#making.set(place.name, making);
+    await making;
+  }
+
+  async #makeAgain(place: Place): Promise<Place> {
+    const { jsm } = this.#options;
+    const { name, subjects, ingresses } = place;
+    const isThere = await jsm.streams.info(name).then(() => true, ignoreMissing);
+    if (isThere) return place;
+    const metadata = metadataOf([...ingresses.values()]);
+    const first = place.lastSequence + RENEWED_GAP;
+    await jsm.streams.add({ ...streamConfig(subjects.all), name, metadata, first_seq: first });
+    await this.#makeHold(place);
+    Object.assign(place, { bytes: 0, lastSequence: first });
+    return place;
+  }
+
+  async #ensureEgress(place: Place, interest: Interest): Promise<readonly Durable[]> {
+    const egress = tokenOf(interest.egressId);
+    const shapes = shapeOf(place.subjects, interest);
+    const known = place.durables.get(egress) ?? [];
+    const newest = Math.max(-1, ...known.map(({ generation }) => generation));
+    const current = known.filter(({ generation }) => generation === newest);
+    if (isSame(current, shapes)) return known;
+    // Cut off in the middle of its making: the rest of it.
+    const rest = missingOf(current, shapes);
+    if (rest && current.length > 0) {
+      const from = current[0]?.from;
+      for (const shape of rest) await this.#makeDurable(place, interest, shape, newest, from);
+    } else {
+      const from = current.length > 0 ? await this.#nextSequence(place) : undefined;
+      for (const shape of shapes) {
+        await this.#makeDurable(place, interest, shape, newest + 1, from);
+      }
+    }
+    return place.durables.get(egress) ?? [];
+  }
+
+  async #nextSequence({ name }: Place): Promise<number> {
+    return (await this.#options.jsm.streams.info(name)).state.last_seq + 1;
+  }
+
+  async #makeDurable(
+    place: Place,
+    { egressId }: Interest,
+    { part, filters, ackPendingMax }: Shape,
+    generation: number,
+    from: number | undefined,
+  ): Promise<void> {
+    const { jsm, leaseMs } = this.#options;
+    const name = nameOf(tokenOf(egressId), generation, part);
+    const info = await jsm.consumers.add(place.name, {
+      ...durableConfig({ filters, ackPendingMax, leaseMs }),
+      durable_name: name,
+      ...(from !== undefined && { deliver_policy: 'by_start_sequence', opt_start_seq: from }),
+      metadata: { 'knear-egress': egressId, 'knear-birth': randomUUID() },
+    });
+    const durable = durableOf(info);
+    add(place, durable);
+    await this.#births.remember(place.name, durable);
+  }
+
+  /** A durable is not there any more, though nobody here has removed it. */
+  async lost(place: Place, durable: Durable): Promise<void> {
+    drop(place, durable);
+    this.#options.onGap({ egressId: durable.egressId, detail: gone(durable.name) });
+    // Said once (N14).
+    await this.#births.forget(place.name, durable);
+  }
+
+  async isThere({ name: stream }: Place, { name }: Durable): Promise<boolean> {
+    return this.#options.jsm.consumers.info(stream, name).then(() => true, ignoreMissing);
+  }
+
+  /** What waited for an egress when this process came. */
+  countsOf(place: Place, egress: string): { ready: number; delayed: number; parked: number } {
+    const { delayed = 0, parked = 0 } = place.found.held.get(egress) ?? {};
+    const ready = (place.durables.get(egress) ?? []).reduce((sum, { found }) => sum + found, 0);
+    return { ready, delayed, parked };
+  }
+
+  /** N6: what waits for an egress now. What two generations have yet to give is in both. */
+  async count(
+    { name, subjects, durables }: Place,
+    egress: string,
+  ): Promise<{ counts: { ready: number; delayed: number; parked: number }; lastSequence: number }> {
+    const { jsm } = this.#options;
+    const heldOn = async (filter: string) => {
+      const { state } = await jsm.streams.info(name, { subjects_filter: filter });
+      return { count: Object.keys(state.subjects ?? {}).length, lastSequence: state.last_seq };
+    };
+    const { count: parked } = await heldOn(subjects.parkedOf(egress));
+    const { count: delayed, lastSequence } = await heldOn(subjects.timers(egress));
+    let ready = 0;
+    for (const durable of durables.get(egress) ?? []) {
+      const info = await jsm.consumers.info(name, durable.name);
+      ready += info.num_pending + info.num_ack_pending;
+    }
+    return { counts: { ready, delayed, parked }, lastSequence };
+  }
+
+  /** Looks at how large they have become. */
+  async measure(): Promise<void> {
+    const { jsm, prefix } = this.#options;
+    for await (const { config, state } of jsm.streams.list(`${prefix}.*.>`)) {
+      const place = this.#places.get(config.name);
+      if (!place) continue;
+      place.bytes = state.bytes;
+      place.lastSequence = Math.max(place.lastSequence, state.last_seq);
+      const expected = 1 + [...place.durables.values()].flat().length;
+      if (state.consumer_count < expected) await this.#checkHold(place);
+    }
+  }
+
+  /** N8, while it runs: what waited on `t` and `p` went with it. */
+  async #checkHold(place: Place): Promise<void> {
+    const { jsm, onGap } = this.#options;
+    if (await jsm.consumers.info(place.name, HOLD).then(() => true, ignoreMissing)) return;
+    await this.#makeHold(place);
+    const detail = `the consumer ${HOLD} of ${place.name} was deleted: retries that were to come later and parked events may be lost`;
+    for (const [durable] of place.durables.values()) {
+      if (durable) onGap({ egressId: durable.egressId, detail });
+    }
+  }
+
+  /** Whether all that a durable had to give, up to where its generation ends, is settled. */
+  async isThrough({ name: stream }: Place, { name }: Durable, until: number): Promise<boolean> {
+    const info = await this.#options.jsm.consumers.info(stream, name);
+    const { num_pending: waiting, num_ack_pending: open, ack_floor: settled } = info;
+    return (open === 0 && waiting === 0) || settled.stream_seq >= until - 1;
+  }
+
+  /** Removes a durable that nobody needs any more. */
+  async retire(place: Place, durable: Durable): Promise<void> {
+    await this.#options.jsm.consumers.delete(place.name, durable.name);
+    drop(place, durable);
+    await this.#births.forget(place.name, durable);
+  }
+
+  /** Ends all that the server has for an egress. */
+  async remove(place: Place, egress: string): Promise<void> {
+    const { jsm } = this.#options;
+    for (const durable of place.durables.get(egress) ?? []) {
+      await jsm.consumers.delete(place.name, durable.name).catch(ignoreMissing);
+      await this.#births.forget(place.name, durable);
+    }
+    place.durables.delete(egress);
+    const { subjects, name } = place;
+    const filters = [subjects.works(egress), subjects.timers(egress), subjects.parkedOf(egress)];
+    for (const filter of filters) await jsm.streams.purge(name, { filter });
+  }
+}
+
+function ignoreMissing(error: unknown): false {
+  if (!isMissing(error)) throw error;
+  return false;
+}
+
+function unheld(stream: string): KnearError {
+  return new KnearError(
+    'KNEAR_LOG_CORRUPT',
+    `the stream ${stream} has lost its consumer ${HOLD}, so retries and parked events may be missing: see docs/nats.md`,
+  );
+}
+
+function streamName(prefix: string, token: string): string {
+  return `${prefix.toUpperCase()}_${token}`;
+}
+
+function emptyPlace(name: string, subjects: Subjects): Place {
+  const found = { lastSequence: 0, held: new Map() };
+  return {
+    name,
+    subjects,
+    ingresses: new Map(),
+    durables: new Map(),
+    bytes: 0,
+    lastSequence: 0,
+    found,
+  };
+}
+
+function metadataOf(ingressIds: readonly string[]): Record<string, string> {
+  return {
+    'knear-format': FORMAT,
+    ...Object.fromEntries(ingressIds.map((id) => [INGRESS_KEY + tokenOf(id), id])),
+  };
+}
+
+function add({ durables }: Place, durable: Durable): void {
+  durables.set(durable.egress, [...(durables.get(durable.egress) ?? []), durable]);
+}
+
+function drop({ durables }: Place, { egress, name }: Durable): void {
+  const others = durables.get(egress)?.filter((durable) => durable.name !== name) ?? [];
+  durables.set(egress, others);
+}
+
+function isSame(current: readonly Durable[], shapes: readonly Shape[]): boolean {
+  return current.length === shapes.length && missingOf(current, shapes)?.length === 0;
+}
+
+/** What is not there of them; `undefined` if something is there that is none of them. */
+function missingOf(
+  current: readonly Durable[],
+  shapes: readonly Shape[],
+): readonly Shape[] | undefined {
+  const isOf = (durable: Durable, { part, filters }: Shape) =>
+    durable.part === part && hasSame(durable.filters, filters);
+  if (current.some((durable) => !shapes.some((shape) => isOf(durable, shape)))) return undefined;
+  return shapes.filter((shape) => !current.some((durable) => isOf(durable, shape)));
+}
+
+function hasSame(some: readonly string[], others: readonly string[]): boolean {
+  const set = new Set(some);
+  return set.size === others.length && others.every((filter) => set.has(filter));
+}

@@ -1,0 +1,236 @@
+/**
+ * The log on JetStream, opened for a test on a real server whose time runs faster than that of the log, or rather the other way
+ * round: the log believes that time runs `pace` times as fast, and asks the server for leases and timers that are as much shorter.
+ *
+ * A `Process` is what one knear would be: a connection and a log on it. Two of them on one prefix are two processes on one log.
+ */
+import { jetstream, jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
+import { connect, type NatsConnection } from '@nats-io/transport-node';
+
+import { JetStreamLog, type JetStreamLogLimits } from '../../broker/log/jetstream/jetstream-log.ts';
+import type { CloudEvent } from '../../core/event.ts';
+import type { Delivery, EventLog, Interest, Match } from '../../core/ports/event-log.ts';
+import type { Happening } from '../../core/ports/observer.ts';
+import { eventually } from '../e2e/eventually.ts';
+import { RacingClock } from '../fakes/racing-clock.ts';
+
+/** Milliseconds of the log in one of the server. */
+export const PACE = 20;
+
+const WIDE: JetStreamLogLimits = {
+  streamMaxBytes: 1 << 30,
+  parkedMax: 1_000,
+  parkedBytesMax: 1 << 26,
+  parkedAgeMs: 7 * 86_400_000,
+};
+
+export interface ProcessOptions {
+  readonly url: string;
+  readonly prefix: string;
+  readonly match?: Match;
+  readonly wants?: (egressId: string, ingressId: string, event: CloudEvent) => boolean;
+  readonly limits?: Partial<JetStreamLogLimits>;
+  readonly timersMax?: number;
+  /** Absent: `process`. */
+  readonly durability?: 'process' | 'machine';
+  /** Absent: `PACE`. */
+  readonly pace?: number;
+  /** The connection that the log gets, for faults of it. */
+  readonly ncOf?: (nc: NatsConnection) => NatsConnection;
+}
+
+export interface Process {
+  readonly log: JetStreamLog;
+  readonly nc: NatsConnection;
+  readonly jsm: JetStreamManager;
+  readonly clock: RacingClock;
+  /** What the log has told its observer. */
+  readonly happenings: Happening[];
+  /** Closes the log, and opens another one on the same connection. */
+  restart(): Promise<void>;
+  /** Its connection is gone, and nothing was said to the server before: as after SIGKILL. */
+  vanish(): Promise<void>;
+  /** May be called twice, and after `vanish`. */
+  close(): Promise<void>;
+}
+
+/** Who wants an event is in its attribute `to`. */
+const matchTo: Match = (_ingressId, { attributes }) => {
+  const to = String(attributes.get('to') ?? '');
+  return { egressIds: to.split(' ').filter((id) => id !== ''), isEarly: false };
+};
+
+export async function openProcess(options: ProcessOptions): Promise<Process> {
+  const { url, prefix, match = matchTo, limits, timersMax, pace = PACE } = options;
+  const { durability = 'process' } = options;
+  const wants =
+    options.wants ??
+    ((egressId, ingressId, event) => match(ingressId, event).egressIds.includes(egressId));
+  const clock = new RacingClock(pace);
+  const nc = await connect({
+    servers: url,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 50,
+    reconnectJitter: 0,
+  });
+  const jsm = await jetstreamManager(nc, { timeout: 5_000 });
+  const happenings: Happening[] = [];
+  const open = () =>
+    JetStreamLog.open({
+      nc: options.ncOf?.(nc) ?? nc,
+      js: jetstream(nc),
+      jsm,
+      match,
+      wants,
+      clock,
+      observer: { observe: (happening) => happenings.push(happening) },
+      durability,
+      limits: { ...WIDE, ...limits },
+      prefix,
+      server: { pace, wallMs: (atMs) => clock.realWallMs(atMs) },
+      ...(timersMax !== undefined && { timersMax }),
+    });
+  let log: JetStreamLog;
+  try {
+    log = await open();
+  } catch (error) {
+    await nc.close();
+    throw error;
+  }
+  return {
+    get log() {
+      return log;
+    },
+    nc,
+    jsm,
+    clock,
+    happenings,
+    restart: async () => {
+      await log.close();
+      log = await open();
+    },
+    vanish: async () => {
+      await nc.close();
+      await log.close();
+    },
+    close: async () => {
+      await log.close();
+      await nc.close();
+    },
+  };
+}
+
+/** Nothing of the log is left on the server. */
+export async function removeStreams({ jsm }: Process, prefix: string): Promise<void> {
+  for await (const { config } of jsm.streams.list(`${prefix}.>`)) {
+    await jsm.streams.delete(config.name);
+  }
+}
+
+export function eventTo(
+  to: string,
+  id: string,
+  { type = 'test.order', key, data }: { type?: string; key?: string; data?: Uint8Array } = {},
+): CloudEvent {
+  return {
+    attributes: new Map([
+      ['specversion', '1.0'],
+      ['id', id],
+      ['source', '/test'],
+      ['type', type],
+      ['to', to],
+      ...(key === undefined ? [] : [['partitionkey', key] as const]),
+    ]),
+    headers: new Map(),
+    data,
+  };
+}
+
+/** All of the ingress `orders`, or some types of it. */
+export function interestOf(
+  egressId: string,
+  { types, isOrdered = false }: { types?: readonly string[]; isOrdered?: boolean } = {},
+): Interest {
+  const source = { ingressId: 'orders', ...(types && { types }) };
+  return { egressId, isOrdered, sources: [source] };
+}
+
+export const idOf = ({ event }: Pick<Delivery, 'event'>): string =>
+  String(event.attributes.get('id'));
+
+/** Exactly so many, in as many pulls as it takes. @throws when they do not come within 10 s */
+export async function pull(log: EventLog, egressId: string, count = 1): Promise<Delivery[]> {
+  const { signal } = new AbortController();
+  const deliveries: Delivery[] = [];
+  const pulling = (async () => {
+    while (deliveries.length < count) {
+      deliveries.push(...(await log.pull(egressId, count - deliveries.length, { signal })));
+    }
+  })();
+  let failure: { error: unknown } | undefined;
+  pulling.catch((error: unknown) => (failure = { error }));
+  await eventually(
+    `${String(count)} deliveries`,
+    () => failure !== undefined || deliveries.length >= count,
+    { otherwise: () => [deliveries.map(idOf), log.lag(egressId)] },
+  );
+  if (failure) throw failure.error;
+  return deliveries;
+}
+
+export async function pullOne(log: EventLog, egressId: string): Promise<Delivery> {
+  const [delivery] = await pull(log, egressId);
+  if (!delivery) throw new Error('a pull ended without a delivery');
+  return delivery;
+}
+
+/** What comes while this passes, real time. */
+export async function pullFor(log: EventLog, egressId: string, forMs: number): Promise<Delivery[]> {
+  const signal = AbortSignal.timeout(forMs);
+  const deliveries: Delivery[] = [];
+  while (!signal.aborted) deliveries.push(...(await log.pull(egressId, 100, { signal })));
+  return deliveries;
+}
+
+/** Each publication arrives; those that are chosen are not answered. */
+export function withoutAnswers(
+  isLost: (subject: string) => boolean,
+): (nc: NatsConnection) => NatsConnection {
+  return publishingBy((nc, subject, data, { reply, ...options }) => {
+    nc.publish(subject, data, { ...options, ...(reply && !isLost(subject) && { reply }) });
+  });
+}
+
+/** Publications that are chosen do not arrive. */
+export function without(
+  isLost: (subject: string) => boolean,
+): (nc: NatsConnection) => NatsConnection {
+  return publishingBy((nc, subject, data, options) => {
+    if (!isLost(subject)) nc.publish(subject, data, options);
+  });
+}
+
+type Publish = NatsConnection['publish'];
+
+function publishingBy(
+  act: (
+    nc: NatsConnection,
+    subject: string,
+    data: Parameters<Publish>[1],
+    options: NonNullable<Parameters<Publish>[2]>,
+  ) => void,
+): (nc: NatsConnection) => NatsConnection {
+  return (nc) => {
+    const publish: Publish = (subject, data, options = {}) => {
+      act(nc, subject, data, options);
+    };
+    return new Proxy(nc, {
+      get: (_, name) => {
+        if (name === 'publish') return publish;
+        // A member of the client, whatever its type is.
+        const member: unknown = Reflect.get(nc, name);
+        return typeof member === 'function' ? (member.bind(nc) as unknown) : member;
+      },
+    });
+  };
+}
