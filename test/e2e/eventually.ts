@@ -1,7 +1,7 @@
 /** Waiting for something that happens in another process: asked again and again, with an end and a reason. */
 
 export interface EventuallyOptions {
-  /** 10 s: a start of the program takes one, and the machine may be busy with other tests. */
+  /** 25 s: what a killed program held comes again from a NATS server after its lease of 15 s, and the machine may be busy. */
   readonly withinMs?: number;
   /** What to say when it does not happen: usually what there was instead. */
   readonly otherwise?: () => unknown;
@@ -17,7 +17,7 @@ const LOOK_EVERY_MS = 20;
 export async function eventually<Value>(
   what: string,
   look: () => Value | undefined | false | Promise<Value | undefined | false>,
-  { withinMs = 10_000, otherwise }: EventuallyOptions = {},
+  { withinMs = 25_000, otherwise }: EventuallyOptions = {},
 ): Promise<Value> {
   const giveUpAtMs = performance.now() + withinMs;
   for (;;) {

@@ -59,6 +59,7 @@ export class Program {
   readonly dataFolder: string;
   #run: Run | undefined;
   #output = '';
+  #errors = '';
 
   constructor(options: ProgramOptions) {
     this.#options = options;
@@ -69,7 +70,13 @@ export class Program {
 
   /** Resolves when it is ready. @throws when it is not, with what it said. */
   async start(): Promise<void> {
-    const run = this.spawn();
+    this.spawn();
+    await this.ready();
+  }
+
+  /** Resolves when the one that runs is ready, be it again. @throws when it is not, with what it said. */
+  async ready(): Promise<void> {
+    const run = this.#running();
     await eventually(
       'ready',
       () => {
@@ -92,6 +99,9 @@ export class Program {
       ],
       onOutput: (text) => {
         this.#output = (this.#output + text).slice(-OUTPUT_MAX_CHARACTERS);
+      },
+      onError: (text) => {
+        this.#errors = (this.#errors + text).slice(-OUTPUT_MAX_CHARACTERS);
       },
     });
     return this.#run;
@@ -146,6 +156,11 @@ export class Program {
   /** What it printed, of all starts. */
   get output(): string {
     return this.#output;
+  }
+
+  /** The part of it that went to standard error. */
+  get errors(): string {
+    return this.#errors;
   }
 
   /** Of its log, lines of level `error` and above: something that somebody should act on. */
@@ -244,6 +259,14 @@ async function isReady(adminUrl: string | undefined): Promise<boolean> {
   }
 }
 
+interface RunOptions {
+  readonly args: readonly string[];
+  /** What it prints, wherever. */
+  readonly onOutput: (text: string) => void;
+  /** What of that goes to standard error. */
+  readonly onError: (text: string) => void;
+}
+
 /** One process, from its start to its end. */
 class Run {
   readonly ended: Promise<Exit>;
@@ -255,7 +278,7 @@ class Run {
   readonly #child: ChildProcess;
   readonly #guard: Guard;
 
-  constructor({ args, onOutput }: { args: readonly string[]; onOutput: (text: string) => void }) {
+  constructor({ args, onOutput, onError }: RunOptions) {
     this.#child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.pid = this.#child.pid ?? 0;
     this.#guard = guard({ pid: this.pid });
@@ -267,7 +290,10 @@ class Run {
       this.url = /takes events at (\S+)$/m.exec(printed)?.[1];
       this.adminUrl = /^health +(\S+)\/readyz$/m.exec(printed)?.[1];
     });
-    this.#child.stderr?.setEncoding('utf8').on('data', onOutput);
+    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      onOutput(text);
+      onError(text);
+    });
     this.ended = once(this.#child, 'close').then(([code, signal]) => {
       this.#guard.dismiss();
       // As node:child_process declares the event.

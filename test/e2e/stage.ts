@@ -8,6 +8,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { engineOfTests, type Engine } from './engine.ts';
 import { guard } from './guard.ts';
 import { openLargeSubscriber, type LargeSubscriber } from './large-events.ts';
 import { Program, type ProgramOptions } from './program.ts';
@@ -30,7 +31,8 @@ export interface Stage {
   close(): Promise<void>;
 }
 
-export function openStage(): Stage {
+/** @param options.engine of its programs: that of the test file unless said */
+export function openStage({ engine = engineOfTests() }: { readonly engine?: Engine } = {}): Stage {
   const closers: (() => Promise<void> | void)[] = [];
 
   function folder(): string {
@@ -42,7 +44,8 @@ export function openStage(): Stage {
   }
 
   function program(resources: string, options: Omit<ProgramOptions, 'folder'> = {}): Program {
-    const made = new Program({ folder: folder(), ...options });
+    const flags = [...engine.flags(), ...(options.flags ?? [])];
+    const made = new Program({ folder: folder(), ...options, flags });
     closers.push(() => made.crash());
     made.write('main.yaml', resources);
     return made;

@@ -1,5 +1,6 @@
 /**
- * The kill test: the real program under load, killed with SIGKILL at random moments and started again on the same folder.
+ * The kill test: the real program under load, killed with SIGKILL at random moments and started again on the same folder. On
+ * JetStream the server is killed as well, and starts again on what it had.
  * In the end everything settles, and every event that was answered 202 must have reached every subscriber that wants it,
  * its dead letter sink, or be parked. Nobody got anything else than what was sent, and when what is parked has been
  * delivered, too, no large data is left behind.
@@ -7,18 +8,22 @@
  * Chance is seeded, so that a seed gives the same mixture of events, moods and moments; two processes and a disk do not
  * run in lockstep, so it does not give the same run.
  */
+import { EMBEDDED, jetStream, type Engine } from '../e2e/engine.ts';
 import { eventually, pause } from '../e2e/eventually.ts';
 import { payloadFilesOf } from '../e2e/payload-files.ts';
 import type { Program } from '../e2e/program.ts';
 import { openStage } from '../e2e/stage.ts';
+import { openNats } from '../servers/nats.ts';
 import { SeededRandom } from '../sim/random.ts';
 import { isLarge, LARGE_FROM_BYTES } from './body.ts';
 import { startProducers, type Producers } from './producers.ts';
 import { KINDS, resources } from './scenery.ts';
 import { brokenPromises, duplicates, outOfOrder, type Broken } from './verdict.ts';
+import { programAlone, programAndServer, type Victims } from './victims.ts';
 import { openWorker, type Worker } from './worker.ts';
 
 export interface KillOptions {
+  readonly engine: Engine['name'];
   readonly kills: number;
   readonly seed: number;
   /** The whole run, to the end of the program; past it, it fails. */
@@ -28,6 +33,7 @@ export interface KillOptions {
 }
 
 export interface KillReport {
+  readonly engine: Engine['name'];
   readonly seed: number;
   readonly kills: number;
   /** Kills that came before the program was ready. */
@@ -51,7 +57,9 @@ export interface KillReport {
 
 /** @throws when the program does not start, ends by itself, or does not settle; or past the limit. */
 export async function runKillTest(options: KillOptions): Promise<KillReport> {
-  const stage = openStage();
+  const server = options.engine === 'JetStream' ? await openNats() : undefined;
+  const engine = server ? jetStream(() => server) : EMBEDDED;
+  const stage = openStage({ engine });
   const limit = AbortSignal.timeout(options.limitMs);
   const signal = options.signal ? AbortSignal.any([options.signal, limit]) : limit;
   const random = new SeededRandom(options.seed);
@@ -62,7 +70,8 @@ export async function runKillTest(options: KillOptions): Promise<KillReport> {
   try {
     await program.start();
     producers = startProducers({ random, url: () => program.url });
-    const scene: Scene = { program, producers, worker, random, signal };
+    const victims = server ? programAndServer({ program, server, random }) : programAlone(program);
+    const scene: Scene = { program, victims, engine, producers, worker, random, signal };
     return await orAbort(signal, async () => {
       const killed = await killAndStart(scene, options.kills);
       return conclude(scene, { ...killed, seed: options.seed, kills: options.kills, startMs });
@@ -70,6 +79,7 @@ export async function runKillTest(options: KillOptions): Promise<KillReport> {
   } finally {
     producers?.abandon();
     await stage.close();
+    await server?.close();
     await worker.close();
   }
 }
@@ -78,6 +88,7 @@ export async function runKillTest(options: KillOptions): Promise<KillReport> {
 export function lineOf(report: KillReport): string {
   const number = (value: number) => value.toLocaleString('en');
   return [
+    report.engine,
     `seed ${String(report.seed)}`,
     `${number(report.kills)} kills (${number(report.killsAtStart)} during a start)`,
     `${number(report.acknowledged)} events acknowledged in ${number(report.sends)} sends`,
@@ -106,6 +117,8 @@ const FLAGS = [
 
 interface Scene {
   readonly program: Program;
+  readonly victims: Victims;
+  readonly engine: Engine;
   readonly producers: Producers;
   readonly worker: Worker;
   readonly random: SeededRandom;
@@ -125,31 +138,37 @@ const LOAD_MAX_MS = 1_500;
 const AT_START_CHANCE = 1 / 6;
 const START_GUESS_MS = 800;
 
-async function killAndStart({ program, random, signal }: Scene, kills: number): Promise<Killed> {
+async function killAndStart(scene: Scene, kills: number): Promise<Killed> {
+  const { victims, random, signal } = scene;
   const faults = new Set<string>();
   let killsAtStart = 0;
   for (let kill = 0; kill < kills; kill += 1) {
     await pause(random.between(LOAD_MIN_MS, LOAD_MAX_MS));
-    await killNow(program, faults);
+    await killNow(scene, faults);
     while (kill + 1 < kills && random.chance(AT_START_CHANCE)) {
       signal.throwIfAborted();
-      program.spawn();
+      victims.spawn();
       await pause(random.between(0, START_GUESS_MS));
-      await killNow(program, faults);
+      await killNow(scene, faults);
       kill += 1;
       killsAtStart += 1;
     }
     signal.throwIfAborted();
-    await program.start();
+    await victims.start();
   }
   return { killsAtStart, faults };
 }
 
-async function killNow(program: Program, faults: Set<string>): Promise<void> {
+async function killNow(scene: Scene, faults: Set<string>): Promise<void> {
+  const { program, victims } = scene;
   if (program.exit) throw new Error(`it ended by itself: ${program.output.slice(-2_000)}`);
-  await program.crash();
+  await victims.kill();
   // What it printed is kept up to a bound, so it is looked at while it is there.
-  for (const complaint of program.complaints) faults.add(complaint);
+  for (const complaint of complaintsOf(scene)) faults.add(complaint);
+}
+
+function complaintsOf({ program, victims }: Scene): string[] {
+  return program.complaints.filter((complaint) => !victims.isAboutKill(complaint));
 }
 
 /** Retries that wait in the log take up to seven times 1.1 s, and more where kills made them start again. */
@@ -178,6 +197,7 @@ async function conclude(scene: Scene, { faults, startMs, ...facts }: Facts): Pro
   const sinks = worker.paths().filter((path) => path.startsWith('/dead/'));
   return {
     ...facts,
+    engine: scene.engine.name,
     acknowledged: acknowledged.length,
     large: large.length,
     largeBytes: large.reduce((total, { sizeBytes }) => total + sizeBytes, 0),
@@ -189,7 +209,7 @@ async function conclude(scene: Scene, { faults, startMs, ...facts }: Facts): Pro
     lost: brokenPromises({ acknowledged, taken, parked: (egress) => parked.get(egress) ?? 0 }),
     outOfOrder: outOfOrder(taken('/ordered')),
     torn: worker.torn,
-    faults: [...faults, ...program.complaints, ...lateFaults],
+    faults: [...faults, ...complaintsOf(scene), ...lateFaults],
     tookMs: performance.now() - startMs,
   };
 }
@@ -237,11 +257,13 @@ async function restartFaults(
  * too, by subscribers that have recovered.
  */
 async function leftFaults(
-  { program, worker }: Scene,
+  { program, worker, engine }: Scene,
   parked: ReadonlyMap<string, number>,
 ): Promise<string[]> {
   const faults: string[] = [];
   const check = async (when: string, isRight: (files: number, live: number) => boolean) => {
+    // On JetStream none is ever removed.
+    if (!engine.removesPayloads) return;
     let found: readonly string[] = [];
     const look = async () => {
       found = payloadFilesOf(program);

@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { OutgoingHttpHeaders } from 'node:http';
 import { broker, channel, subscription, trigger, yamlOf } from '../../e2e/manifests.ts';
+import { engineOfTests } from '../../e2e/engine.ts';
 import { eventually } from '../../e2e/eventually.ts';
 import type { Program } from '../../e2e/program.ts';
 import { openStage } from '../../e2e/stage.ts';
@@ -243,6 +244,11 @@ const REQUESTS: readonly Row[] = [
   },
 ];
 
+/** The smallest that there is. */
+const QUOTA_BYTES = 4 * 1024 * 1024;
+/** Less than what is kept beside the log, which counts as a ticket only. */
+const HELD_BYTES = 250_000;
+
 const stage = openStage();
 let program: Program;
 let subscriber: Subscriber;
@@ -264,8 +270,7 @@ beforeAll(async () => {
         subscriber: `${subscriber.url}/held`,
       }),
     ),
-    // A quarter of it is what one Broker may keep waiting.
-    { flags: ['--log-size-max', '16Mi', '--event-max', '1Mi', '--claim-check-inline-max', '1Mi'] },
+    { flags: [...engineOfTests().quotaFlags(QUOTA_BYTES), '--event-max', '1Mi'] },
   );
 });
 
@@ -314,7 +319,7 @@ test('C-DOOR-20: the same source and id twice are two events', async () => {
 });
 
 test('C-DOOR-22: a Broker that can keep no more says when to come back', async () => {
-  const held = { path: '/shop/held', headers: event(), body: Buffer.alloc(1_000_000) };
+  const held = { path: '/shop/held', headers: event(), body: Buffer.alloc(HELD_BYTES) };
   const statuses = [];
   let refused;
   while (!refused && statuses.length < 20) {

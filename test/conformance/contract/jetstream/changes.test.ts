@@ -1,0 +1,4 @@
+/** changes.test.ts, on NATS JetStream. */
+import { onJetStream } from '../../../e2e/on-jetstream.ts';
+
+await onJetStream(() => import('../changes.test.ts'));

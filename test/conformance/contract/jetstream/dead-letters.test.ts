@@ -1,0 +1,4 @@
+/** dead-letters.test.ts, on NATS JetStream. */
+import { onJetStream } from '../../../e2e/on-jetstream.ts';
+
+await onJetStream(() => import('../dead-letters.test.ts'));

@@ -1,0 +1,4 @@
+/** statuses.test.ts, on NATS JetStream. */
+import { onJetStream } from '../../../e2e/on-jetstream.ts';
+
+await onJetStream(() => import('../statuses.test.ts'));

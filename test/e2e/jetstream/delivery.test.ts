@@ -1,0 +1,4 @@
+/** delivery.test.ts, on NATS JetStream. */
+import { onJetStream } from '../on-jetstream.ts';
+
+await onJetStream(() => import('../delivery.test.ts'));

@@ -1,0 +1,4 @@
+/** explain.test.ts, on NATS JetStream. */
+import { onJetStream } from '../on-jetstream.ts';
+
+await onJetStream(() => import('../explain.test.ts'));

@@ -1,0 +1,4 @@
+/** order.test.ts, on NATS JetStream. */
+import { onJetStream } from '../on-jetstream.ts';
+
+await onJetStream(() => import('../order.test.ts'));
