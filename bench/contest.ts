@@ -8,7 +8,7 @@ import type { Options } from './options.ts';
 import type { Costs, Row } from './row.ts';
 import { spread } from './statistics.ts';
 import { measure, type Load, type Measurement, type Stage } from './stage.ts';
-import { startSut, type Sut } from './sut.ts';
+import type { Sut } from './sut.ts';
 import type { RowId } from './targets.ts';
 
 export interface Contest {
@@ -31,12 +31,6 @@ export interface ContestResult {
   readonly rounds: readonly Round[];
 }
 
-/**
- * What a 2xx of the embedded log promises: the event is synced to the disk and survives a crash of the machine, or every
- * subscriber has settled it already. The report explains the words once.
- */
-export const EMBEDDED = 'machine or settled';
-
 /** Node's compilers need some ten thousand events: after 1.5 s of load knear is half as fast as after 5 s, and stays so then. */
 export const WARM_UP_MS = { floor: 1_000, sut: 5_000 };
 const WARM_UP_SENDERS = 8;
@@ -51,7 +45,7 @@ export async function runContest(
   options: Options,
 ): Promise<ContestResult> {
   const subscriberUrl = `http://127.0.0.1:${stage.subscriber.port}`;
-  const sut = await startSut(stage.children, resourcesOf(contest, subscriberUrl));
+  const sut = await stage.engine.start(resourcesOf(contest, subscriberUrl));
   try {
     await stage.relay.call('shape', {
       subscriberPort: stage.subscriber.port,
@@ -114,7 +108,6 @@ function toRow(contest: Contest, rounds: readonly Round[]): Row {
   return {
     id: contest.id,
     title: contest.title,
-    durability: EMBEDDED,
     unit: isLatency ? 'ms p50' : lanes > 1 ? 'deliveries/s' : 'ev/s',
     measured: spread(suts.map(figure)),
     direct: spread(rounds.map(({ direct }) => figure(direct))),

@@ -1,5 +1,6 @@
 /** The command line of the bench. Pure: parsing only. */
 import { parseArgs } from 'node:util';
+import { ENGINES, type EngineName } from './engine.ts';
 
 /** Groups of rows, in the order in which they run. */
 export const GROUPS = [
@@ -14,6 +15,7 @@ export const GROUPS = [
   'large',
   'memory',
   'inline',
+  'server',
 ] as const;
 
 export type Group = (typeof GROUPS)[number];
@@ -25,6 +27,7 @@ export interface Options {
   readonly rounds: number;
   /** Records in the log before the recovery row kills the program. */
   readonly records: number;
+  readonly engine: EngineName;
   /** Of the result files. */
   readonly name: string;
 }
@@ -35,6 +38,7 @@ export const USAGE = `npm run bench -- [options]
   --seconds 2               length of one measurement; large data: 1 GB delivered for each
   --rounds 3                measurements a row; the median is reported, with the extremes
   --records 1000000         records in the log for the recovery row
+  --engine embedded         what knear keeps events in: ${ENGINES.join(', ')}
   --name latest             results go to bench/results/<name>.md and .svg
 `;
 
@@ -48,6 +52,7 @@ export function parseOptions(args: readonly string[]): Options {
       seconds: { type: 'string', default: '2' },
       rounds: { type: 'string', default: '3' },
       records: { type: 'string', default: '1000000' },
+      engine: { type: 'string', default: 'embedded' },
       name: { type: 'string', default: 'latest' },
     },
     strict: true,
@@ -60,8 +65,15 @@ export function parseOptions(args: readonly string[]): Options {
     ms: positive('--seconds', values.seconds) * 1e3,
     rounds: whole('--rounds', values.rounds),
     records: whole('--records', values.records),
+    engine: parseEngine(values.engine),
     name: values.name,
   };
+}
+
+function parseEngine(text: string): EngineName {
+  const known = ENGINES.find((engine) => engine === text);
+  if (known === undefined) throw new Error(`--engine is one of ${ENGINES.join(', ')}`);
+  return known;
 }
 
 function parseGroups(text: string): Group[] {

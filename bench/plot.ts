@@ -4,7 +4,7 @@
  */
 import { number } from './report.ts';
 import type { Row } from './row.ts';
-import { TARGETS, judge, scaled, type Target, type Verdict } from './targets.ts';
+import { judge, scaled, targetOf, type Target, type Verdict } from './targets.ts';
 
 const WIDTH = 1_060;
 const LEFT = 400;
@@ -59,7 +59,7 @@ export function plot(rows: readonly Row[], subtitle: string): string {
 
 function toLine(row: Row): Omit<Line, 'y'>[] {
   if (row.multiple === undefined) return [];
-  const target: Target = TARGETS[row.id];
+  const target = targetOf(row.id, row.engine);
   const { median, min, max } = row.multiple;
   const multiple = {
     median: scaled(median, target),

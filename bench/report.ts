@@ -1,7 +1,7 @@
 /** Rows as text: a line at the terminal as they come, a Markdown table for the result file. Pure. */
 import type { FailedRow, Row } from './row.ts';
 import type { Spread } from './statistics.ts';
-import { TARGETS, judge, scaled, type Target, type Verdict } from './targets.ts';
+import { judge, scaled, targetOf, type Verdict } from './targets.ts';
 
 export interface Circumstances {
   readonly machine: string;
@@ -81,12 +81,12 @@ export function markdown(
 }
 
 function cells(row: Row): string[] {
-  const target: Target = TARGETS[row.id];
+  const target = targetOf(row.id, row.engine);
   const { multiple } = row;
   const judged = judgedOf(row);
   return [
     row.title,
-    row.durability,
+    row.durability ?? '',
     `${spreadText(row.measured)} ${row.unit}`,
     row.direct ? spreadText(row.direct) : '',
     row.relay ? spreadText(row.relay) : '',
@@ -103,7 +103,7 @@ function cells(row: Row): string[] {
 }
 
 function targetText(row: Row): string {
-  const target: Target = TARGETS[row.id];
+  const target = targetOf(row.id, row.engine);
   const judged = judgedOf(row);
   if (judged === undefined) return '';
   const parts = [
@@ -117,13 +117,13 @@ function targetText(row: Row): string {
 }
 
 /** What the targets of the row are about. */
-function judgedOf({ id, measured, multiple }: Row): Spread | undefined {
-  const target: Target = TARGETS[id];
+function judgedOf({ id, engine, measured, multiple }: Row): Spread | undefined {
+  const target = targetOf(id, engine);
   return target.isAbsolute ? measured : multiple;
 }
 
 function verdictText(figure: number, row: Row): string {
-  const verdict = VERDICTS[judge(figure, TARGETS[row.id])];
+  const verdict = VERDICTS[judge(figure, targetOf(row.id, row.engine))];
   return verdict !== '' && isDisturbed(row) ? `${verdict} (disturbed)` : verdict;
 }
 

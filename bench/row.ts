@@ -1,4 +1,5 @@
 /** A row of the report: what one path reached, beside its floors. Data only. */
+import type { EngineName } from './engine.ts';
 import type { Backlog } from './journey.ts';
 import type { Spread } from './statistics.ts';
 import type { RowId } from './targets.ts';
@@ -6,8 +7,10 @@ import type { RowId } from './targets.ts';
 export interface Row {
   readonly id: RowId;
   readonly title: string;
-  /** What a 2xx promised on this path. */
-  readonly durability: string;
+  /** What a 2xx promised on this path; absent: what the engine promises. */
+  readonly durability?: string;
+  /** Filled in for the report. */
+  readonly engine?: EngineName;
   /** ev/s, deliveries/s, ms or the like; all figures of a row have this unit. */
   readonly unit: string;
   readonly measured: Spread;

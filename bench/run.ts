@@ -21,6 +21,7 @@ import { runInline } from './rows/inline.ts';
 import { runLarge } from './rows/large.ts';
 import { runMemory } from './rows/memory.ts';
 import { runRecovery } from './rows/recovery.ts';
+import { runServer } from './rows/server.ts';
 import { runHanging, runTriggers } from './rows/rivals.ts';
 import { openStage, type Stage } from './stage.ts';
 import { filesystemOf, machineLine } from './system.ts';
@@ -39,6 +40,7 @@ const RUN: Readonly<Record<Group, RunGroup>> = {
   large: runLarge,
   memory: runMemory,
   inline: runInline,
+  server: runServer,
 };
 
 const RESULTS = join(import.meta.dirname, 'results');
@@ -56,14 +58,15 @@ async function main(args: readonly string[]): Promise<void> {
       'WARNING: temporary folders are in memory; set TMPDIR to a disk to measure flushes',
     );
   }
-  const stage = await openStage();
+  const stage = await openStage(options.engine);
   process.on('exit', () => stage.children.endAll());
 
   const rows: Row[] = [];
   const failed: FailedRow[] = [];
   const attempt: Attempt = async (title, measure) => {
     try {
-      const row = await measure();
+      const { durability = stage.engine.durability, ...measured } = await measure();
+      const row = { ...measured, durability, engine: stage.engine.name };
       rows.push(row);
       console.log(terminalLine(row));
     } catch (error) {

@@ -4,6 +4,7 @@
  */
 import { nowUs, sleepMs } from './clock.ts';
 import { joinJourney, type Journey } from './journey.ts';
+import { openEngine, type Engine, type EngineName } from './engine.ts';
 import { createChildren, type Child, type Children } from './processes/children.ts';
 import type {
   Aim,
@@ -21,6 +22,7 @@ export interface Stage {
   readonly load: Child<LoadCalls>;
   readonly subscriber: Child<SubscriberCalls>;
   readonly relay: Child<RelayCalls>;
+  readonly engine: Engine;
   /** Numbers the measurements, so that stragglers of one are not counted in the next. */
   nextRun(): number;
 }
@@ -58,7 +60,7 @@ const QUIET_MS = 2_500;
 /** 8 GB, the most that a row delivers after its last 202, at 70 MB/s. */
 const DRAIN_MAX_MS = 120_000;
 
-export async function openStage(): Promise<Stage> {
+export async function openStage(engine: EngineName): Promise<Stage> {
   const children = createChildren();
   let run = 0;
   const [load, subscriber, relay] = await Promise.all([
@@ -71,6 +73,7 @@ export async function openStage(): Promise<Stage> {
     load,
     subscriber,
     relay,
+    engine: openEngine(engine, children),
     nextRun() {
       run += 1;
       return run;
@@ -119,8 +122,8 @@ interface Metered {
   readonly foreignCores: number;
 }
 
-function startMeter({ load, subscriber, relay }: Stage, watchPid = 0): { stop(): Metered } {
-  const ours = [process.pid, load.pid, subscriber.pid, relay.pid, watchPid];
+function startMeter({ load, subscriber, relay, engine }: Stage, watchPid = 0): { stop(): Metered } {
+  const ours = [process.pid, load.pid, subscriber.pid, relay.pid, watchPid, ...engine.pids()];
   const cpuOf = (pids: readonly number[]): number =>
     pids.reduce((sum, pid) => sum + usageOf(pid).cpuUs, 0);
   const start = {

@@ -11,6 +11,8 @@
  * are printed.
  */
 
+import type { EngineName } from './engine.ts';
+
 export interface Target {
   readonly gate?: number;
   readonly goal?: number;
@@ -85,9 +87,24 @@ export const TARGETS = {
   'inline-256kib': {},
   'inline-1mb': {},
   'inline-crossing': {},
+  'nats-publish': {},
+  'nats-consume': {},
 } as const satisfies Record<string, Target>;
 
 export type RowId = keyof typeof TARGETS;
+
+/** On JetStream other things are possible; what is not here is only printed. */
+const JETSTREAM: Partial<Record<RowId, Pick<Target, 'gate' | 'goal' | 'peers'>>> = {
+  'throughput-1kb': { gate: 12, goal: 9, peers: '-; 20' },
+};
+
+/** @param engine of the row; absent: the embedded log. */
+export function targetOf(id: RowId, engine?: EngineName): Target {
+  const target: Target = TARGETS[id];
+  if (engine === undefined || engine === 'embedded') return target;
+  const { scale } = target;
+  return { ...(scale && { scale }), ...JETSTREAM[id] };
+}
 
 /** The multiple on the scale of gate, goal and peers. */
 export function scaled(multiple: number, target: Target): number {

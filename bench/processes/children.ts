@@ -29,8 +29,8 @@ export interface Program {
 
 export interface Children {
   start<Known extends Calls>(module: 'load' | 'subscriber' | 'relay'): Promise<Child<Known>>;
-  /** Runs another Node program; what it prints goes to `outputFile`. */
-  run(args: readonly string[], outputFile: string): Program;
+  /** Runs another program, Node if none is named; what it prints goes to `outputFile`. */
+  run(args: readonly string[], outputFile: string, executable?: string): Program;
   /** A new temporary folder, removed at the end. */
   folder(name: string): string;
   endAll(): void;
@@ -52,9 +52,9 @@ export function createChildren(): Children {
       const child = own(fork(path, { serialization: 'advanced' }));
       return converse(child, module);
     },
-    run(args, outputFile) {
+    run(args, outputFile, executable = process.execPath) {
       const output = openSync(outputFile, 'a');
-      const child = own(spawn(process.execPath, args, { stdio: ['ignore', output, output] }));
+      const child = own(spawn(executable, args, { stdio: ['ignore', output, output] }));
       const ended = new Promise<string>((resolve) => {
         child.once('error', (error) => resolve(String(error)));
         child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));

@@ -3,7 +3,7 @@
  * everything and one that keeps everything in its log, take turns at the same load. The setting between the two is
  * claimCheckInlineMax.
  */
-import { EMBEDDED, WARM_UP_MS } from '../contest.ts';
+import { WARM_UP_MS } from '../contest.ts';
 import type { Options } from '../options.ts';
 import type { Attempt, Row } from '../row.ts';
 import type { Load, Measurement, Stage } from '../stage.ts';
@@ -89,7 +89,6 @@ function crossingRow(duels: readonly Duel[]): Row {
   return {
     id: 'inline-crossing',
     title: 'from this size on, the payload store is faster',
-    durability: EMBEDDED,
     unit: 'KiB',
     // Without a crossing there is no size, which is printed as "-".
     measured: spread([bytes === undefined ? NaN : bytes / KIB]),
@@ -111,7 +110,7 @@ function winner({ median }: Spread): string {
 
 function writtenPerByte(
   rounds: readonly RivalRound[],
-  who: keyof RivalRound,
+  who: 'plain' | 'other',
   dataBytes: number,
 ): string {
   const perByte = ({ writtenBytes, sent }: Measurement): number =>

@@ -4,13 +4,13 @@
  *
  * A row is bounded by bytes, not by time. There is no relay: the one of other rows holds each event whole.
  */
-import { EMBEDDED, costs, fates, foreignCores } from '../contest.ts';
+import { costs, fates, foreignCores } from '../contest.ts';
 import { BROKER_PATH, MATCHING_TYPE, brokerYaml } from '../manifests.ts';
 import type { Options } from '../options.ts';
 import type { Attempt, Row } from '../row.ts';
 import { measure, type Load, type Measurement, type Stage } from '../stage.ts';
 import { spread } from '../statistics.ts';
-import { startSut, type PayloadsLeft } from '../sut.ts';
+import type { PayloadsLeft } from '../sut.ts';
 
 const MB = 1_000_000;
 const SIZES = [
@@ -64,7 +64,7 @@ async function pass(stage: Stage, passage: Passage, { ms, rounds }: Options): Pr
   const { triggers } = passage;
   const url = `http://127.0.0.1:${stage.subscriber.port}`;
   const plan = { count: triggers, matching: triggers };
-  const sut = await startSut(stage.children, brokerYaml(url, plan));
+  const sut = await stage.engine.start(brokerYaml(url, plan));
   const round = async (amount: Amount): Promise<Round> => {
     const type = MATCHING_TYPE;
     const aims = {
@@ -113,7 +113,6 @@ function toRow({ passage, rounds, left }: Passed): Row {
   return {
     id: `large-${size.name}-${triggers}`,
     title: titleOf(passage),
-    durability: EMBEDDED,
     unit: 'MB/s',
     measured: spread(suts.map(rate)),
     direct: spread(rounds.map(({ direct }) => rate(direct))),
@@ -136,7 +135,6 @@ function writtenRow({ passage, rounds }: Passed): Row {
   return {
     id: 'large-written',
     title: `written to the disk, ${titleOf(passage)}`,
-    durability: EMBEDDED,
     unit: 'bytes a byte of data',
     measured: writtenPerByte(passage, rounds),
     lost: 0, // the row it is taken from counts its own
@@ -154,7 +152,6 @@ function leftRow(all: readonly Passed[]): Row {
   return {
     id: 'large-left',
     title: 'left in the store after these rows',
-    durability: EMBEDDED,
     unit: 'bytes',
     measured: spread(all.map(({ left }) => left.bytes)),
     lost: 0, // the rows before count theirs

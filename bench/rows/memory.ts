@@ -3,13 +3,12 @@
  * is new in each round and has seen small events only, because memory that a large one has taken before would be part of
  * the value before.
  */
-import { EMBEDDED, costs, fates, foreignCores, WARM_UP_MS } from '../contest.ts';
+import { costs, fates, foreignCores, WARM_UP_MS } from '../contest.ts';
 import { BROKER_PATH, MATCHING_TYPE, brokerYaml } from '../manifests.ts';
 import type { Options } from '../options.ts';
 import type { Attempt, Row } from '../row.ts';
 import { measure, type Load, type Measurement, type Stage } from '../stage.ts';
 import { spread } from '../statistics.ts';
-import { startSut } from '../sut.ts';
 import type { RowId } from '../targets.ts';
 
 const MB = 1_000_000;
@@ -64,7 +63,7 @@ export async function runMemory(
 async function pass(stage: Stage, { events, dataBytes }: Crowd): Promise<Measurement> {
   const url = `http://127.0.0.1:${stage.subscriber.port}`;
   const plan = { count: TRIGGERS, matching: TRIGGERS };
-  const sut = await startSut(stage.children, brokerYaml(url, plan), FLAGS);
+  const sut = await stage.engine.start(brokerYaml(url, plan), FLAGS);
   try {
     const course = {
       aim: { port: sut.port, path: BROKER_PATH },
@@ -87,7 +86,6 @@ function toRow({ id, title, dataBytes }: Crowd, rounds: readonly Measurement[]):
   return {
     id,
     title,
-    durability: EMBEDDED,
     unit: 'MB above before',
     measured: spread(rounds.map(({ anonGrowthMb }) => anonGrowthMb)),
     costs: costs(rounds),

@@ -2,7 +2,6 @@
  * How long a program that was killed needs to come back with a long log: fill it while the Trigger is paused, SIGKILL,
  * lift the pause, start, and see when it is ready and when the first event arrives. One round: filling takes minutes.
  */
-import { EMBEDDED } from '../contest.ts';
 import { nowUs, sleepMs } from '../clock.ts';
 import { BROKER_PATH, MATCHING_TYPE, brokerYaml } from '../manifests.ts';
 import type { Options } from '../options.ts';
@@ -10,7 +9,7 @@ import type { Sent } from '../processes/protocol.ts';
 import type { Attempt, Row } from '../row.ts';
 import type { Stage } from '../stage.ts';
 import { spread } from '../statistics.ts';
-import { startSut, type Sut } from '../sut.ts';
+import type { Sut } from '../sut.ts';
 import { usageOf } from '../system.ts';
 
 /** Many senders: filling is no measurement, and groups of 64 records share a flush. */
@@ -27,7 +26,7 @@ export async function runRecovery(stage: Stage, options: Options, attempt: Attem
 async function recover(stage: Stage, events: number): Promise<Row> {
   const url = `http://127.0.0.1:${stage.subscriber.port}`;
   const paused = brokerYaml(url, { count: 1, matching: 1, isPaused: true });
-  const sut = await startSut(stage.children, paused);
+  const sut = await stage.engine.start(paused);
   let after: Sut | undefined;
   try {
     const run = stage.nextRun();
@@ -86,7 +85,6 @@ async function toRow(stage: Stage, { sent, startUs, sut }: Recovered): Promise<R
   return {
     id: 'recovery',
     title: `first delivery after SIGKILL, ${accepted.toLocaleString('en')} records in the log`,
-    durability: EMBEDDED,
     unit: 'ms',
     measured: spread([(firstUs - startUs) / 1e3]),
     lost: 0, // most of the backlog is still there when the row ends

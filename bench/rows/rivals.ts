@@ -3,13 +3,13 @@
  * a subscriber that hangs beside a healthy one; `inline.ts` has more. Both programs live at the same time and take turns,
  * so that a machine that grows slower touches both.
  */
-import { EMBEDDED, costs, fates, foreignCores, WARM_UP_MS } from '../contest.ts';
+import { costs, fates, foreignCores, WARM_UP_MS } from '../contest.ts';
 import { BROKER_PATH, MATCHING_TYPE, brokerYaml, type TriggerPlan } from '../manifests.ts';
 import type { Options } from '../options.ts';
 import type { Attempt, Row } from '../row.ts';
 import { measure, type Load, type Measurement, type Stage } from '../stage.ts';
 import { spread } from '../statistics.ts';
-import { startSut, type Sut } from '../sut.ts';
+import type { Sut } from '../sut.ts';
 import type { RowId } from '../targets.ts';
 
 const KB = 1_024;
@@ -74,12 +74,14 @@ interface Rivalry {
 export interface RivalRound {
   readonly plain: Measurement;
   readonly other: Measurement;
+  /** From the start of the other program to its first 200 of /readyz. */
+  readonly otherReadyMs: number;
 }
 
 export async function runRivals(stage: Stage, rivalry: Rivalry): Promise<RivalRound[]> {
   const url = `http://127.0.0.1:${stage.subscriber.port}`;
   const start = async ({ plan, flags }: Rival): Promise<Sut> =>
-    startSut(stage.children, brokerYaml(url, plan), flags);
+    stage.engine.start(brokerYaml(url, plan), flags);
   const plain = await start(rivalry.plain);
   try {
     const other = await start(rivalry.other);
@@ -115,6 +117,7 @@ async function takeTurns(stage: Stage, pair: Pair, rivalry: Rivalry): Promise<Ri
     rounds.push({
       plain: await turn(pair.plain, rivalry.load),
       other: await turn(pair.other, rivalry.load),
+      otherReadyMs: pair.other.readyMs,
     });
   }
   return rounds;
@@ -122,8 +125,11 @@ async function takeTurns(stage: Stage, pair: Pair, rivalry: Rivalry): Promise<Ri
 
 function triggersRow({ id, count }: TriggerCount, rounds: readonly RivalRound[]): Row {
   const perSecond = (one: Measurement): number => one.eventsPerSecond;
+  const common = commonRow(rounds);
+  const readyMs = Math.max(...rounds.map(({ otherReadyMs }) => otherReadyMs));
   return {
-    ...commonRow(rounds),
+    ...common,
+    notes: [...common.notes, `ready after ${Math.round(readyMs)} ms`],
     id,
     title: `${count.toLocaleString('en')} Triggers, one matches, 1 KB`,
     unit: 'ev/s',
@@ -148,10 +154,9 @@ function hangingRow(rounds: readonly RivalRound[]): Row {
 /** What such a row says whatever it is about. */
 export function commonRow(
   rounds: readonly RivalRound[],
-): Pick<Row, 'durability' | 'costs' | 'lost' | 'foreignCores' | 'notes'> {
+): Pick<Row, 'costs' | 'lost' | 'foreignCores' | 'notes'> {
   const others = rounds.map(({ other }) => other);
   return {
-    durability: EMBEDDED,
     costs: costs(others),
     foreignCores: foreignCores(rounds.flatMap((round) => Object.values(round))),
     ...fates(others),

@@ -15,7 +15,7 @@ let server: Server | undefined;
 let sockets: Socket[] = [];
 
 beforeEach(async () => {
-  stage = await openStage();
+  stage = await openStage('embedded');
 });
 
 afterEach(async () => {

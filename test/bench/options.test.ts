@@ -8,8 +8,14 @@ describe('the command line of the bench', () => {
       ms: 2_000,
       rounds: 3,
       records: 1_000_000,
+      engine: 'embedded',
       name: 'latest',
     });
+  });
+
+  test('takes one of the engines that there are', () => {
+    expect(parseOptions(['--engine', 'jetstream']).engine).toBe('jetstream');
+    expect(() => parseOptions(['--engine', 'kafka'])).toThrow('--engine is one of embedded,');
   });
 
   test('takes groups in any order and runs them in ours', () => {
