@@ -207,6 +207,8 @@ export class PayloadKeeper implements Payloads, IntakeOwner {
   // --- for intakes ------------------------------------------------------------------------------------------------------
 
   spool({ tenant, quotaBytes, sizeBytes = 0 }: ReceiveOptions): SpoolWriter {
+    // K45: the other log would sweep it away, because none of its records names it.
+    if (this.#isForeign) throw foreign('KNEAR_PAYLOAD_STORE_AWAY');
     const { limits, spool } = this.#options;
     if (this.#writers.size >= limits.uploadsMax) {
       const detail = `${this.#writers.size} large bodies are being read: try again in a moment`;
