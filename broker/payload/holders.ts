@@ -147,8 +147,9 @@ export class Holders implements PayloadHolders {
    * @throws KNEAR_PAYLOAD_SWEEP and what the store throws
    */
   async sweep({ isDryRun, isForced }: SweepOptions): Promise<Swept> {
-    // Throws where it cannot be asked.
-    this.#ledger().claims({ limit: 1 });
+    const ledger = this.#ledger();
+    // Says why it cannot be asked.
+    if (!ledger.isKept) ledger.claims({ limit: 1 });
     let [seen, orphans, orphanBytes, removed] = [0, 0, 0, 0];
     for await (const payload of this.#store.list()) {
       seen += 1;
