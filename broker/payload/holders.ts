@@ -147,9 +147,6 @@ export class Holders implements PayloadHolders {
    * @throws KNEAR_PAYLOAD_SWEEP and what the store throws
    */
   async sweep({ isDryRun, isForced }: SweepOptions): Promise<Swept> {
-    const ledger = this.#ledger();
-    // Says why it cannot be asked.
-    if (!ledger.isKept) ledger.claims({ limit: 1 });
     let [seen, orphans, orphanBytes, removed] = [0, 0, 0, 0];
     for await (const payload of this.#store.list()) {
       seen += 1;
@@ -185,9 +182,9 @@ export class Holders implements PayloadHolders {
 
   /** A log that cannot be asked may well name it: the next sweep decides. */
   #isClaimed(id: string): boolean {
-    if (!this.#ledger().isKept) return true;
     try {
-      return this.#ledger().claim(id) !== undefined;
+      const ledger = this.#ledger();
+      return !ledger.isKept || ledger.claim(id) !== undefined;
     } catch (error) {
       if (codeOf(error) === undefined) throw error;
       return true;

@@ -183,6 +183,9 @@ export class PayloadKeeper implements Payloads, IntakeOwner {
   /** Removes what no record names. @throws KNEAR_PAYLOAD_FOREIGN, KNEAR_PAYLOAD_SWEEP, and what the store throws */
   async sweep(options: SweepOptions): Promise<Swept> {
     await this.#requireOwn();
+    const ledger = this.#options.ledger();
+    // Says why it cannot be asked.
+    if (!ledger.isKept) ledger.claims({ limit: 1 });
     if (!options.isDryRun) await this.#holders.collect();
     return this.#holders.sweep(options);
   }
