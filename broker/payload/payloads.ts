@@ -180,12 +180,10 @@ export class PayloadKeeper implements Payloads, IntakeOwner {
     for await (const piece of await this.#read(ref)) void piece;
   }
 
-  /** Removes what no record names. @throws KNEAR_PAYLOAD_FOREIGN, KNEAR_PAYLOAD_SWEEP, and what the store throws */
+  /** Removes what no record names. @throws KNEAR_PAYLOAD_FOREIGN, _SWEEP, _UNLISTED, and what the store throws */
   async sweep(options: SweepOptions): Promise<Swept> {
     await this.#requireOwn();
-    const ledger = this.#options.ledger();
-    // Says why it cannot be asked.
-    if (!ledger.isKept) ledger.claims({ limit: 1 });
+    if (!this.#options.ledger().isKept) this.#options.ledger().claims({ limit: 1 });
     if (!options.isDryRun) await this.#holders.collect();
     return this.#holders.sweep(options);
   }
