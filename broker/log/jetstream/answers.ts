@@ -21,16 +21,23 @@ import type { OutMessage } from './message.ts';
 const LOOK_MS = 500;
 const NO_RESPONDERS = 503;
 
+export interface Stored {
+  /** In the stream. */
+  readonly sequence: number;
+  /** There was a message of this id already: nothing was added. */
+  readonly isCopy: boolean;
+}
+
 interface Waiting {
   readonly lateAtMs: number;
   readonly subject: string;
-  resolve(sequence: number): void;
+  resolve(stored: Stored): void;
   reject(error: Error): void;
 }
 
 /** What a stream answers. Source: nats-architecture-and-design, ADR-1 and ADR-7. */
 type PubAck =
-  | { readonly seq: number; readonly error?: undefined }
+  | { readonly seq: number; readonly duplicate?: boolean; readonly error?: undefined }
   | { readonly error: ConstructorParameters<typeof JetStreamApiError>[0] };
 
 export class Answers {
@@ -56,8 +63,8 @@ export class Answers {
     });
   }
 
-  /** Resolves with the sequence in the stream. @throws what the client throws of a request */
-  publish(subject: string, { headers, data }: OutMessage): Promise<number> {
+  /** @throws what the client throws of a request */
+  publish(subject: string, { headers, data }: OutMessage): Promise<Stored> {
     return new Promise((resolve, reject) => {
       this.#count += 1;
       const id = this.#count.toString(36);
@@ -88,7 +95,7 @@ export class Answers {
       // What a stream answers, or nobody would.
       const answer = JSON.parse(message.string()) as PubAck;
       if (answer.error) waiting.reject(new JetStreamApiError(answer.error));
-      else waiting.resolve(answer.seq);
+      else waiting.resolve({ sequence: answer.seq, isCopy: answer.duplicate === true });
     } catch (cause) {
       waiting.reject(new errors.ProtocolError('the answer is none of JetStream', { cause }));
     }

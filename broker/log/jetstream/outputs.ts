@@ -60,7 +60,8 @@ export class Outputs {
     const state = isLater ? 'delayed' : 'ready';
     egress.count(state, 1);
     try {
-      await publisher.insist({ subject, message, id }, LEASE_MS);
+      const { isCopy } = await publisher.insist({ subject, message, id }, LEASE_MS);
+      if (isCopy) egress.count(state, -1);
     } catch (error) {
       egress.count(state, -1);
       throw error;
@@ -81,10 +82,14 @@ export class Outputs {
     const subject = place.subjects.event(ingressId, event);
     const publishing = publisher.insist({ subject, message, id }, LEASE_MS);
     for (const { egress } of homes) egress.track(publishing);
-    try {
-      await publishing;
-    } catch (error) {
+    const uncount = () => {
       for (const { egress } of homes) egress.count('ready', -1);
+    };
+    try {
+      // N6: who published it before has counted it, or it was there when this process came.
+      if ((await publishing).isCopy) uncount();
+    } catch (error) {
+      uncount();
       throw error;
     }
     place.bytes += sizeOf(message);

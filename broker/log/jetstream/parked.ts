@@ -71,7 +71,14 @@ export class Parked {
     const dueAtMs = server.wallMs(atMs + limits.parkedAgeMs + UNCOUNTED_MS);
     schedule(message.headers, { atMs: dueAtMs, target: place.subjects.expired(egress.token) });
     const subject = place.subjects.parked(egress.token, event, String(sequence));
-    const position = await publisher.insist({ subject, message, id }, LEASE_MS);
+    const stored = await publisher.insist({ subject, message, id }, LEASE_MS);
+    const position = stored.sequence;
+    if (stored.isCopy) {
+      // An earlier holder has parked it, or left something else, and died before he could say so: the server knows.
+      this.#known.delete(egress);
+      egress.isDoubted = true;
+      return;
+    }
     known.push({ position, sizeBytes: eventSizeBytes(event) });
     known.sort((one, other) => one.position - other.position);
     egress.count('parked', 1);

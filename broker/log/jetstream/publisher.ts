@@ -10,7 +10,7 @@ import type { NatsConnection } from '@nats-io/transport-node';
 
 import { KnearError } from '../../../core/errors.ts';
 import type { Clock } from '../../../core/ports/time.ts';
-import { Answers } from './answers.ts';
+import { Answers, type Stored } from './answers.ts';
 import { faultOf, isPassing } from './faults.ts';
 import type { OutMessage } from './message.ts';
 
@@ -82,10 +82,10 @@ export class Publisher {
   }
 
   /**
-   * Once, of unknown fate where it fails. Resolves with its sequence in the stream.
+   * Once, of unknown fate where it fails.
    * @throws KNEAR_LOG_FULL, KNEAR_LOG_FAILED, KNEAR_NATS_AWAY, KNEAR_NATS_DENIED, KNEAR_EVENT_TOO_LARGE
    */
-  async publish({ subject, message, id }: Publication): Promise<number> {
+  async publish({ subject, message, id }: Publication): Promise<Stored> {
     this.#refuseTooLarge(message);
     try {
       if (id !== undefined) message.headers.set('Nats-Msg-Id', id);
@@ -95,15 +95,16 @@ export class Publisher {
     }
   }
 
-  /** N17. @throws as `publish` */
+  /** N17. A copy is one of what somebody else has published, or this process some time ago. @throws as `publish` */
   async insist(
     publication: Publication & { readonly id: string },
     withinMs: number,
-  ): Promise<number> {
+  ): Promise<Stored> {
     const untilMs = this.#clock.monotonicMs() + withinMs;
     for (let waitMs = AGAIN_MS.first; ; waitMs = Math.min(2 * waitMs, AGAIN_MS.most)) {
       try {
-        return await this.publish(publication);
+        const { sequence, isCopy } = await this.publish(publication);
+        return { sequence, isCopy: isCopy && waitMs === AGAIN_MS.first };
       } catch (error) {
         const cause = error instanceof Error ? error.cause : undefined;
         const isOver = this.#isClosed || this.#clock.monotonicMs() + waitMs > untilMs;
@@ -168,7 +169,7 @@ export class Publisher {
     const [first, ...others] = publications;
     const last = others.pop();
     if (!first) return [];
-    if (!last) return [await this.publish(first)];
+    if (!last) return [(await this.publish(first)).sequence];
     if (this.#batches >= BATCHES_AT_A_TIME) {
       await new Promise<void>((resolve) => this.#turns.push(resolve));
     } else {
