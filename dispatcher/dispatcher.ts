@@ -4,8 +4,9 @@
  *
  * - P1 One loop an egress that is not paused. A vanished egress stops at once; what the log holds for it ends as gone after
  *   `goneAfterMs`, unless the same identity is back by then.
- * - P2 The door yields: while this process is busy and more than BACKLOG_MAX deliveries wait for egresses that keep up, no
- *   new request is read. Egresses whose subscribers are slow do not count: a slow subscriber must not stop producers.
+ * - P2 The door yields: while more than BACKLOG_MAX deliveries wait for egresses that keep up, and this process is busy or
+ *   the log does not bring them as fast as they come in, no new request is read. Egresses whose subscribers are slow do not
+ *   count: a slow subscriber must not stop producers. Where the log refuses, requests are read, to hear that.
  */
 import type { Clock, Timer } from '../core/ports/time.ts';
 import type { CloudEvent } from '../core/event.ts';
@@ -20,6 +21,8 @@ import type { LoopContext } from './egress-loop.ts';
 const BACKLOG_MAX = 1_000;
 /** A subscriber whose median answer takes longer is limited by itself, not by us. */
 const KEEPING_UP_MS = 100;
+/** An attempt takes so many turns of the event loop, each as long as this process makes it. */
+const TURNS = 4;
 /** How long an answer about the backlog is good for: counting 10,000 egresses takes about half a millisecond. */
 const BACKLOG_CHECK_MS = 10;
 
@@ -32,6 +35,8 @@ export interface DispatcherOptions extends Omit<
   readonly goneAfterMs: number;
   /** Whether this process has hardly any idle time left. */
   isBusy(): boolean;
+  /** What a turn of the event loop takes; absent: nothing. */
+  lateMs?(): number;
 }
 
 export class Dispatcher {
@@ -144,16 +149,19 @@ export class Dispatcher {
   #isBehind(): boolean {
     const nowMs = this.#clock.monotonicMs();
     if (nowMs - this.#backlog.atMs >= BACKLOG_CHECK_MS) {
-      const count = this.#options.isBusy() ? this.#countBacklog() : 0;
+      const isRefusing = this.#options.log.state.kind === 'refusing';
+      const count = isRefusing ? 0 : this.#countBacklog(this.#options.isBusy());
       this.#backlog = { count, atMs: nowMs };
     }
     return this.#backlog.count > BACKLOG_MAX;
   }
 
-  #countBacklog(): number {
+  #countBacklog(isBusy: boolean): number {
     let count = 0;
+    const ownMs = TURNS * (this.#options.lateMs?.() ?? 0);
     for (const loop of this.#loops.values()) {
-      if (loop.isPaused || loop.slots.medianMs > KEEPING_UP_MS) continue;
+      if (loop.isPaused || loop.slots.medianMs > KEEPING_UP_MS + ownMs) continue;
+      if (!isBusy && !loop.isHungry) continue;
       count += Math.max(0, this.#options.log.lag(loop.id).ready - loop.open);
     }
     return count;

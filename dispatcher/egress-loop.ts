@@ -68,6 +68,7 @@ export class EgressLoop {
   #compiled: Compiled | undefined;
   #pausing = new AbortController();
   #isPulling = false;
+  #isHungry = false;
   #turn = 0;
   #whenRoom: (() => void) | undefined;
   #whenEmpty: (() => void)[] = [];
@@ -88,6 +89,11 @@ export class EgressLoop {
 
   get isPaused(): boolean {
     return this.#pausing.signal.aborted;
+  }
+
+  /** It has free slots, and waits for the log. */
+  get isHungry(): boolean {
+    return this.#isHungry;
   }
 
   /** Open deliveries. */
@@ -129,13 +135,16 @@ export class EgressLoop {
   async #pullOn(paused: AbortSignal): Promise<void> {
     while (!paused.aborted) {
       try {
+        this.#isHungry = false;
         await this.#room(paused);
         const pulling = this.#context.log.pull(this.id, this.#roomNow(), { signal: paused });
         // Nothing is there for us: the turn that we may have been given is somebody else's.
         if (!this.#hasBacklog()) this.#context.budget.passOn();
+        this.#isHungry = true;
         for (const delivery of await pulling) this.#start(delivery);
         this.#context.budget.passOn();
       } catch (error) {
+        this.#isHungry = false;
         if (codeOf(error) === 'KNEAR_CLOSED') return;
         this.#context.budget.passOn();
         this.#context.onBug(error, this.id);

@@ -10,22 +10,29 @@ const PERIOD_MS = 50;
 
 export interface Busy {
   isBusy(): boolean;
+  /** How late the last timer was: what a turn of the event loop takes. */
+  lateMs(): number;
   stop(): void;
 }
 
 export function watchBusy(clock: Clock): Busy {
   let last = performance.eventLoopUtilization();
   let isBusy = false;
+  let lateMs = 0;
+  let dueMs = clock.monotonicMs() + PERIOD_MS;
   let timer: Timer;
   const look = () => {
     const now = performance.eventLoopUtilization();
     isBusy = performance.eventLoopUtilization(now, last).utilization > BUSY_UTILIZATION;
     last = now;
+    lateMs = Math.max(0, clock.monotonicMs() - dueMs);
+    dueMs = clock.monotonicMs() + PERIOD_MS;
     timer = clock.after(PERIOD_MS, look);
   };
   timer = clock.after(PERIOD_MS, look);
   return {
     isBusy: () => isBusy,
+    lateMs: () => lateMs,
     stop: () => {
       timer.cancel();
     },

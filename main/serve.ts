@@ -228,6 +228,7 @@ function openDispatcher(settings: Settings, parts: Parts): Dispatcher {
     open: { countMax: settings.openDeliveriesMax, bytesMax: settings.openBytesMax },
     goneAfterMs: settings.goneAfterMs,
     isBusy: busy.isBusy,
+    lateMs: busy.lateMs,
     onBug: (error, egressId) => {
       logger.error({ err: error, egressId }, 'a delivery met a fault of knear: please report it');
     },

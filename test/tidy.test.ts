@@ -47,7 +47,11 @@ const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
   commander: ['main/commands/', 'main/knear.ts'],
   fastify: ['broker/server.ts', 'main/admin.ts'],
   lmdb: ['broker/log/lmdb.ts'],
-  'lru-cache': ['broker/log/records.ts', 'broker/payload/cache.ts'],
+  'lru-cache': [
+    'broker/log/records.ts',
+    'broker/log/jetstream/contents.ts',
+    'broker/payload/cache.ts',
+  ],
   // Its type goes wherever a logger is passed.
   pino: ['broker/ingress.ts', 'main/'],
   'prom-client': ['main/observe/prometheus.ts'],

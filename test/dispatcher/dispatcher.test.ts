@@ -1,6 +1,7 @@
 /** The set of loops: which there are, what becomes of deleted egresses, when the door yields, and the drain. */
 import { describe, expect, test } from '@jest/globals';
 import type { CloudEvent } from '../../core/event.ts';
+import type { Delivery } from '../../core/ports/event-log.ts';
 import { accepted, rejected, unreachable } from '../fakes/scripted-deliverer.ts';
 import {
   at,
@@ -12,6 +13,7 @@ import {
   subscription,
   trigger,
 } from './resources.ts';
+import { withPull } from '../fakes/wrapped-log.ts';
 import { Stage } from './stage.ts';
 
 const eventsOf = (count: number): CloudEvent[] =>
@@ -191,6 +193,46 @@ describe('P2: the door', () => {
   test('does not yield while this process has time to spare', async () => {
     const stage = await backlogged(1_010, 1, { is: false });
     expect(stage.dispatcher.mayRead()).toBeUndefined();
+  });
+
+  /** A log that brings nothing more once it is stuck. */
+  async function stuck(options: { isRefusing: boolean }): Promise<Stage> {
+    let isStuck = false;
+    const stage = new Stage({
+      egresses: [trigger()],
+      wrap: (log) => {
+        const own = withPull(log, (pull, ...call) =>
+          isStuck ? new Promise<Delivery[]>(() => undefined) : pull(...call),
+        );
+        const refusing = { kind: 'refusing', code: 'KNEAR_NATS_AWAY', detail: 'away' } as const;
+        return options.isRefusing ? { ...own, state: refusing } : own;
+      },
+    });
+    await stage.produce('orders', ...eventsOf(3));
+    isStuck = true;
+    await stage.produce('orders', ...eventsOf(1_500));
+    return stage;
+  }
+
+  test('yields while the log does not bring what waits, though this process has time to spare', async () => {
+    const stage = await stuck({ isRefusing: false });
+    const read = watch(stage.dispatcher.mayRead());
+    await stage.pass(100);
+    expect(read.isOver).toBe(false);
+  });
+
+  test('does not yield while the log refuses: who sends is to hear that', async () => {
+    const stage = await stuck({ isRefusing: true });
+    expect(stage.dispatcher.mayRead()).toBeUndefined();
+  });
+
+  test('does not take its own long turns for a slow subscriber', async () => {
+    const lateMs = () => 50;
+    const stage = new Stage({ egresses: [trigger()], slotsMax: 1, isBusy: () => true, lateMs });
+    stage.deliverer.script(SUBSCRIBER, 'hang');
+    await stage.produce('orders', ...eventsOf(1_010));
+    await answer(stage, 3, 250);
+    expect(watch(stage.dispatcher.mayRead()).isOver).toBe(false);
   });
 
   test('reads on as soon as this process has time to spare again', async () => {

@@ -35,6 +35,7 @@ export interface StageOptions extends Scene {
   readonly open?: BudgetLimits;
   readonly goneAfterMs?: number;
   readonly isBusy?: () => boolean;
+  readonly lateMs?: () => number;
   /** What an earlier stage left. */
   readonly store?: GatedStore;
   readonly clock?: SteppedClock;
@@ -94,6 +95,7 @@ export class Stage {
       open: options.open ?? { countMax: 1_000, bytesMax: 64 * 1024 * 1024 },
       goneAfterMs: options.goneAfterMs ?? GONE_AFTER_MS,
       isBusy: options.isBusy ?? (() => false),
+      lateMs: options.lateMs ?? (() => 0),
       onBug: (error) => void this.bugs.push(error),
     });
     this.dispatcher.apply(this.#topology);

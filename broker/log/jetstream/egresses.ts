@@ -15,14 +15,14 @@ import {
 } from '@nats-io/transport-node';
 
 import { eventSizeBytes, type CloudEvent } from '../../../core/event.ts';
-import { EXTEND_MS, LEASE_MS } from '../../../core/ports/event-log.ts';
-import type { Interest } from '../../../core/ports/event-log.ts';
+import { EXTEND_MS, LEASE_MS, type Interest } from '../../../core/ports/event-log.ts';
 import type { Observer } from '../../../core/ports/observer.ts';
 import type { Clock, Timer } from '../../../core/ports/time.ts';
 import { readAck, type Ack } from './ack.ts';
 import { isLine, isOldest, untilOf, type Durable } from './durables.ts';
+import { Contents } from './contents.ts';
 import { Egress, type Row } from './egress.ts';
-import { decodeMessage, type StoredMessage } from './message.ts';
+import type { StoredMessage } from './message.ts';
 import { Subjects, tokenOf } from './names.ts';
 import type { Place, Places } from './places.ts';
 import { Puller } from './puller.ts';
@@ -36,7 +36,7 @@ const COUNT_MS = 10_000;
 const LAPSED_LEASES = 4;
 /** At this many timers an egress is given nothing more: what waits for it is as safe where it is. */
 const TIMERS_MAX = 10_000;
-/** Requests to the server at a time: enough to keep it busy, which makes a durable in about a millisecond. */
+/** Enough to keep the server busy, which makes a durable in about a millisecond. */
 const PREPARED_AT_A_TIME = 16;
 
 /** An egress and where its messages are. */
@@ -70,6 +70,7 @@ export class Egresses {
   readonly #inbox = createInbox();
   readonly #subscription: Subscription;
   readonly #homes = new Map<string, Home>();
+  readonly #contents = new Contents();
   /** By durable. */
   readonly #sources = new Map<string, Source>();
   /** One setting up at a time for each: who comes second finds it done. */
@@ -233,7 +234,6 @@ export class Egresses {
 
   /** Whoever comes next has what is open at once, and not when its lease is over. */
   async close(): Promise<void> {
-    const { nc } = this.#options;
     this.#isClosed = true;
     for (const timer of this.#timers) timer.cancel();
     const egresses = [...this.#homes.values()].map(({ egress }) => egress);
@@ -244,6 +244,7 @@ export class Egresses {
       }
       egress.close();
     }
+    const { nc } = this.#options;
     if (nc.isClosed()) return;
     this.#subscription.unsubscribe();
     await nc.flush().catch(() => undefined);
@@ -301,12 +302,11 @@ export class Egresses {
     place.lastSequence = Math.max(place.lastSequence, sequence);
     let content: StoredMessage;
     try {
-      content = decodeMessage(message.headers, Buffer.from(message.data));
+      content = this.#contents.read(place, sequence, message);
     } catch (error) {
       // N16: it comes back when its lease is over, and is told again, until somebody deletes it.
       egress.fail(error);
-      source.puller.ask();
-      return;
+      return source.puller.ask();
     }
     const ingressId = place.ingresses.get(Subjects.ingress(message.subject)) ?? '';
     if (!content.work && !this.#options.wants(egress.id, ingressId, content.event)) {
