@@ -168,6 +168,8 @@ describe('types that change (N9)', () => {
     const held = await pull(log, 'a', 6);
     await log.prepare([interestOf('a', OTHER)]);
     await append(process, 'both', 'later');
+    // A lease is short here, and all of this may take a while.
+    for (const delivery of held) delivery.extend();
     expect(await pullFor(log, 'a', 300).then((all) => all.map(idOf))).toEqual(['later']);
     for (const delivery of held) {
       expect(delivery.isOpen).toBe(true);

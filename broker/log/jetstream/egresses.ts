@@ -390,17 +390,17 @@ export class Egresses {
 
   /** N9: those that have nothing left to give, oldest first. */
   async #retire(sources: readonly Source[]): Promise<void> {
-    const { places } = this.#options;
     for (const { puller, egress, place } of sources) {
       const { durable } = puller;
       const all = place.durables.get(egress.token) ?? [];
       const until = untilOf(durable, all);
       if (until === undefined || !isOldest(durable, all) || egress.dropping) continue;
-      // Where the server does not answer, it is asked again the next time.
-      if (!(await places.isThrough(place, durable, until).catch(() => false))) continue;
+      if (!(await this.#options.places.isThrough(place, durable, until))) continue;
       // First, so that nobody takes it for a loss.
       this.#closePuller(egress, puller);
-      await places.retire(place, durable).catch(() => undefined);
+      await this.#options.places.retire(place, durable).catch(() => {
+        egress.pullers = [...egress.pullers, this.#openPuller(egress, place, durable)];
+      });
       egress.ask();
     }
   }

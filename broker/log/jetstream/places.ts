@@ -333,18 +333,26 @@ export class Places {
     }
   }
 
-  /** Whether all that a durable had to give, up to where its generation ends, is settled. */
+  /** Whether all that a durable had to give, up to where its generation ends, is settled; false where the server does not say. */
   async isThrough({ name: stream }: Place, { name }: Durable, until: number): Promise<boolean> {
-    const info = await this.#options.jsm.consumers.info(stream, name);
+    const info = await this.#options.jsm.consumers.info(stream, name).catch(() => undefined);
+    if (!info) return false;
     const { num_pending: waiting, num_ack_pending: open, ack_floor: settled } = info;
     return (open === 0 && waiting === 0) || settled.stream_seq >= until - 1;
   }
 
   /** Removes a durable that nobody needs any more. */
   async retire(place: Place, durable: Durable): Promise<void> {
-    await this.#options.jsm.consumers.delete(place.name, durable.name);
+    // Before it is gone, so that nobody who is setting up its egress finds it in here.
     drop(place, durable);
-    await this.#births.forget(place.name, durable);
+    try {
+      // Its birth first: it is not missed if this process ends in between.
+      await this.#births.forget(place.name, durable);
+      await this.#options.jsm.consumers.delete(place.name, durable.name).catch(ignoreMissing);
+    } catch (error) {
+      add(place, durable);
+      throw error;
+    }
   }
 
   /** Ends all that the server has for an egress. */
