@@ -221,7 +221,7 @@ export class JetStreamLog implements EventLog {
   async #makeReadyFor(homes: Iterable<Home>): Promise<void> {
     try {
       for (const home of homes) {
-        await home.egress.dropping;
+        if (home.egress.dropping) await home.egress.dropping;
         if (home.egress.pullers.length === 0) await this.#egresses.setUp(home);
       }
     } catch (error) {

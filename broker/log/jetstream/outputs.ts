@@ -75,7 +75,7 @@ export class Outputs {
     const { clock, publisher, homesOf, placeFor } = this.#options;
     const homes = homesOf(ingressId, event);
     if (homes.length === 0) return;
-    for (const { egress } of homes) await egress.dropping;
+    for (const { egress } of homes) if (egress.dropping) await egress.dropping;
     const place = placeFor(ingressId);
     const message = encodeMessage({ event, acceptedAtMs: clock.nowMs() });
     for (const { egress } of homes) egress.count('ready', 1);

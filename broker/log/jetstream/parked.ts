@@ -15,7 +15,7 @@ import type { Clock, Timer } from '../../../core/ports/time.ts';
 import type { Egress, Row } from './egress.ts';
 import { faultOf } from './faults.ts';
 import { decodeMessage, encodeMessage } from './message.ts';
-import { isMissing } from './missing.ts';
+import { ignoreMissing, isMissing } from './missing.ts';
 import { Subjects } from './names.ts';
 import type { Place } from './places.ts';
 import type { Publisher } from './publisher.ts';
@@ -326,9 +326,4 @@ const UNKNOWN = { code: 'KNEAR_LOG_CORRUPT', status: 500, dest: '' } as const;
 
 function ignoreUnknown(error: unknown): undefined {
   if (!isMissing(error)) throw error;
-}
-
-function ignoreMissing(error: unknown): false {
-  if (!isMissing(error)) throw error;
-  return false;
 }

@@ -25,7 +25,7 @@ import {
 } from './durables.ts';
 import { Births, FORMAT, gone, requireFormat, type Gap } from './births.ts';
 import { faultOf } from './faults.ts';
-import { isMissing } from './missing.ts';
+import { ignoreMissing, isMissing } from './missing.ts';
 import { HOLD, Subjects, tokenOf } from './names.ts';
 
 /** Channels of a namespace share streams; an acknowledgement costs more the more durables a stream has. */
@@ -149,8 +149,8 @@ export class Places {
     requireFormat(name, metadata);
     const subjects = new Subjects(prefix, name.slice(streamName(prefix, '').length));
     const held = await this.#countHeld(name, subjects);
-    const found = { lastSequence: info.state.last_seq, held };
     const { bytes, last_seq: lastSequence } = info.state;
+    const found = { lastSequence, held };
     const place = { ...emptyPlace(name, subjects), found, bytes, lastSequence };
     let isHeld = false;
     for await (const consumer of jsm.consumers.list(name)) {
@@ -367,11 +367,6 @@ export class Places {
     const filters = [subjects.works(egress), subjects.timers(egress), subjects.parkedOf(egress)];
     for (const filter of filters) await jsm.streams.purge(name, { filter });
   }
-}
-
-function ignoreMissing(error: unknown): false {
-  if (!isMissing(error)) throw error;
-  return false;
 }
 
 function unheld(stream: string): KnearError {

@@ -85,8 +85,12 @@ export class Publisher {
    * Once, of unknown fate where it fails.
    * @throws KNEAR_LOG_FULL, KNEAR_LOG_FAILED, KNEAR_NATS_AWAY, KNEAR_NATS_DENIED, KNEAR_EVENT_TOO_LARGE
    */
-  async publish({ subject, message, id }: Publication): Promise<Stored> {
-    this.#refuseTooLarge(message);
+  async publish(publication: Publication): Promise<Stored> {
+    this.#refuseTooLarge(publication.message);
+    return this.#send(publication);
+  }
+
+  async #send({ subject, message, id }: Publication): Promise<Stored> {
     try {
       if (id !== undefined) message.headers.set('Nats-Msg-Id', id);
       return await this.#answers.publish(subject, message);
@@ -169,7 +173,7 @@ export class Publisher {
     const [first, ...others] = publications;
     const last = others.pop();
     if (!first) return [];
-    if (!last) return [(await this.publish(first)).sequence];
+    if (!last) return [(await this.#send(first)).sequence];
     if (this.#batches >= BATCHES_AT_A_TIME) {
       await new Promise<void>((resolve) => this.#turns.push(resolve));
     } else {
