@@ -16,6 +16,7 @@ import {
 
 import type { Clock, Timer } from '../../../core/ports/time.ts';
 import type { OutMessage } from './message.ts';
+import type { Turn } from './turn.ts';
 
 /** An answer that does not come is noticed this much later at most. */
 const LOOK_MS = 500;
@@ -32,7 +33,7 @@ interface Waiting {
   readonly lateAtMs: number;
   readonly subject: string;
   resolve(stored: Stored): void;
-  reject(error: Error): void;
+  reject(error: unknown): void;
 }
 
 /** What a stream answers. Source: nats-architecture-and-design, ADR-1 and ADR-7. */
@@ -40,9 +41,18 @@ type PubAck =
   | { readonly seq: number; readonly duplicate?: boolean; readonly error?: undefined }
   | { readonly error: ConstructorParameters<typeof JetStreamApiError>[0] };
 
+export interface AnswersOptions {
+  readonly nc: NatsConnection;
+  readonly clock: Clock;
+  readonly turn: Turn;
+  /** After which an answer comes too late, of `clock`. */
+  readonly answerMs: number;
+}
+
 export class Answers {
   readonly #nc: NatsConnection;
   readonly #clock: Clock;
+  readonly #turn: Turn;
   readonly #answerMs: number;
   readonly #inbox = createInbox();
   readonly #subscription: Subscription;
@@ -51,10 +61,10 @@ export class Answers {
   #count = 0;
   #timer: Timer | undefined;
 
-  /** @param answerMs after which an answer comes too late, of `clock` */
-  constructor(nc: NatsConnection, clock: Clock, answerMs: number) {
+  constructor({ nc, clock, turn, answerMs }: AnswersOptions) {
     this.#nc = nc;
     this.#clock = clock;
+    this.#turn = turn;
     this.#answerMs = answerMs;
     this.#subscription = nc.subscribe(`${this.#inbox}.*`, {
       callback: (error, message) => {
@@ -68,11 +78,22 @@ export class Answers {
     return new Promise((resolve, reject) => {
       this.#count += 1;
       const id = this.#count.toString(36);
-      this.#nc.publish(subject, data, { headers, reply: `${this.#inbox}.${id}` });
       const lateAtMs = this.#clock.monotonicMs() + this.#answerMs;
       this.#waiting.set(id, { lateAtMs, subject, resolve, reject });
       this.#timer ??= this.#clock.after(LOOK_MS, this.#look);
+      this.#turn.atEnd(() => this.#say(id, subject, { headers, data }));
     });
+  }
+
+  #say(id: string, subject: string, { headers, data }: OutMessage): void {
+    const waiting = this.#waiting.get(id);
+    if (!waiting) return; // closed meanwhile
+    try {
+      this.#nc.publish(subject, data, { headers, reply: `${this.#inbox}.${id}` });
+    } catch (error) {
+      this.#waiting.delete(id);
+      waiting.reject(error);
+    }
   }
 
   close(): void {

@@ -2,7 +2,7 @@
 import type { Msg } from '@nats-io/transport-node';
 import { LRUCache } from 'lru-cache';
 
-import { eventSizeBytes } from '../../../core/event.ts';
+import { eventSizeBytes, inlineData } from '../../../core/event.ts';
 import { decodeMessage, type StoredMessage } from './message.ts';
 import type { Place } from './places.ts';
 
@@ -16,6 +16,16 @@ export class Contents {
     maxSize: KEPT_MAX_BYTES,
     sizeCalculation: ({ event }) => ENTRY_BYTES + eventSizeBytes(event),
   });
+
+  /** What this process has put there, and will be given in a moment: it is not read again. */
+  keep({ name }: Place, sequence: number, content: StoredMessage): void {
+    const { event } = content;
+    const data = inlineData(event);
+    // The bytes may be a view of what came in together, which may be much more.
+    const isView = data && data.buffer.byteLength > 2 * data.byteLength;
+    const kept = isView ? { ...content, event: { ...event, data: Buffer.from(data) } } : content;
+    this.#kept.set(`${name}/${sequence}`, kept);
+  }
 
   /** @throws KNEAR_LOG_FORMAT, KNEAR_LOG_CORRUPT */
   read({ name }: Place, sequence: number, { headers, data }: Msg): StoredMessage {

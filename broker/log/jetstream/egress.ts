@@ -19,6 +19,7 @@ import type { Lag } from '../../../core/ports/event-log.ts';
 import type { StoredMessage } from './message.ts';
 import type { Place } from './places.ts';
 import type { Puller } from './puller.ts';
+import type { Turn } from './turn.ts';
 
 export type RowState = 'ready' | 'open' | 'lapsed' | 'settling' | 'settled';
 
@@ -51,6 +52,11 @@ interface Waiter {
   reject(error: unknown): void;
 }
 
+export interface EgressOptions {
+  readonly timersMax: number;
+  readonly turn: Turn;
+}
+
 export class Egress {
   readonly id: string;
   readonly token: string;
@@ -63,8 +69,9 @@ export class Egress {
   isDoubted = false;
   /** While it is being dropped, nothing is appended for it. */
   dropping: Promise<void> | undefined;
-  /** What is being published for it or by it. */
-  readonly #publishing = new Set<Promise<unknown>>();
+  /** Messages that are being published for it or by it. */
+  #publishing = 0;
+  #onPublished: (() => void)[] = [];
   #ready: Row[] = [];
   #waiters: Waiter[] = [];
   #isClosed = false;
@@ -74,11 +81,13 @@ export class Egress {
   readonly #settled = new Set<number>();
   readonly #watched = new WeakSet<AbortSignal>();
   readonly #timersMax: number;
+  readonly #turn: Turn;
 
-  constructor(id: string, token: string, { timersMax }: { readonly timersMax: number }) {
+  constructor(id: string, token: string, { timersMax, turn }: EgressOptions) {
     this.id = id;
     this.token = token;
     this.#timersMax = timersMax;
+    this.#turn = turn;
   }
 
   get lag(): Lag {
@@ -100,7 +109,7 @@ export class Egress {
 
   /** N6: something should be here, and does not come; or it is given nothing for as long as its timers are so many. */
   get isDoubtful(): boolean {
-    if (this.#publishing.size > 0) return false;
+    if (this.#publishing > 0) return false;
     if (this.isDoubted || this.#isFullOfTimers) return true;
     return this.counts.ready !== 0 && this.rows.size === 0 && this.#waiters.length > 0;
   }
@@ -141,6 +150,11 @@ export class Egress {
     let at = this.#ready.length;
     while (at > 0 && (this.#ready[at - 1]?.sequence ?? 0) > row.sequence) at -= 1;
     this.#ready.splice(at, 0, row);
+    if (this.#ready.length === 1) this.#turn.atEnd(() => this.#serve());
+  }
+
+  /** Who waits is given all that has come in this turn. */
+  #serve(): void {
     while (this.#waiters.length > 0 && this.#ready.length > 0) {
       const waiter = this.#waiters.shift();
       waiter?.resolve(this.#take(waiter.count));
@@ -183,14 +197,20 @@ export class Egress {
     return this.#settled.has(sequence);
   }
 
-  /** A drop waits for it. */
-  track(publishing: Promise<unknown>): void {
-    const over = publishing.catch(() => undefined).finally(() => this.#publishing.delete(over));
-    this.#publishing.add(over);
+  /** Something is being published for it or by it: a drop waits until as many have ended as have begun. */
+  beginPublishing(): void {
+    this.#publishing += 1;
+  }
+
+  endPublishing(): void {
+    this.#publishing -= 1;
+    if (this.#publishing > 0) return;
+    for (const resolve of this.#onPublished.splice(0)) resolve();
   }
 
   async allPublished(): Promise<void> {
-    await Promise.all(this.#publishing);
+    if (this.#publishing === 0) return;
+    await new Promise<void>((resolve) => this.#onPublished.push(resolve));
   }
 
   /** All that is here becomes stale. */

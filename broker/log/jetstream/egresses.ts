@@ -20,13 +20,15 @@ import type { Observer } from '../../../core/ports/observer.ts';
 import type { Clock, Timer } from '../../../core/ports/time.ts';
 import { readAck, type Ack } from './ack.ts';
 import { isLine, isOldest, untilOf, type Durable } from './durables.ts';
-import { Contents } from './contents.ts';
+import type { Contents } from './contents.ts';
 import { Egress, type Row } from './egress.ts';
 import type { StoredMessage } from './message.ts';
 import { Subjects, tokenOf } from './names.ts';
 import type { Place, Places } from './places.ts';
 import { Puller } from './puller.ts';
+import { repeat } from './repeat.ts';
 import { scheduledOn } from './schedule.ts';
+import type { Turn } from './turn.ts';
 
 /** How often leases are looked at. */
 const LOOK_MS = 1_000;
@@ -51,6 +53,8 @@ export interface EgressesOptions {
   readonly nc: NatsConnection;
   readonly places: Places;
   readonly clock: Clock;
+  readonly turn: Turn;
+  readonly contents: Contents;
   readonly observer: Observer;
   /** Whether an egress wants an event that the server gave it. */
   readonly wants: (egressId: string, ingressId: string, event: CloudEvent) => boolean;
@@ -70,25 +74,27 @@ export class Egresses {
   readonly #inbox = createInbox();
   readonly #subscription: Subscription;
   readonly #homes = new Map<string, Home>();
-  readonly #contents = new Contents();
   /** By durable. */
   readonly #sources = new Map<string, Source>();
   /** One setting up at a time for each: who comes second finds it done. */
   readonly #settingUp = new WeakMap<Home, Promise<void>>();
-  #timers: Timer[] = [];
+  readonly #timers: readonly Timer[];
   #isClosed = false;
 
   constructor(options: EgressesOptions) {
     this.#options = options;
     this.#subscription = options.nc.subscribe(`${this.#inbox}.>`, {
       callback: (error, message) => {
-        if (!error && !this.#isClosed) this.#receive(message);
+        if (!error) options.turn.atEnd(() => this.#receive(message));
       },
     });
     this.#adopt();
-    this.#look();
-    this.#repeat(1, LOOK_MS, () => this.#retire([...this.#sources.values()]));
-    this.#repeat(2, COUNT_MS, () => this.#countAll());
+    const { clock } = options;
+    this.#timers = [
+      repeat(clock, LOOK_MS, () => this.#look()),
+      repeat(clock, LOOK_MS, () => this.#retire([...this.#sources.values()])),
+      repeat(clock, COUNT_MS, () => this.#countAll()),
+    ];
     void this.#followConnection();
   }
 
@@ -114,8 +120,8 @@ export class Egresses {
   }
 
   #add(egressId: string, place: Place): Home {
-    const { timersMax = TIMERS_MAX } = this.#options;
-    const egress = new Egress(egressId, tokenOf(egressId), { timersMax });
+    const { timersMax = TIMERS_MAX, turn } = this.#options;
+    const egress = new Egress(egressId, tokenOf(egressId), { timersMax, turn });
     const home: Home = { egress, place, interest: undefined };
     this.#homes.set(egressId, home);
     return home;
@@ -176,10 +182,11 @@ export class Egresses {
   }
 
   #openPuller(egress: Egress, place: Place, durable: Durable): Puller {
-    const { nc, clock, pace } = this.#options;
+    const { nc, clock, turn, pace } = this.#options;
     const puller = new Puller({
       nc,
       clock,
+      turn,
       stream: place.name,
       durable,
       inbox: this.#inbox,
@@ -234,6 +241,8 @@ export class Egresses {
 
   /** Whoever comes next has what is open at once, and not when its lease is over. */
   async close(): Promise<void> {
+    const { nc, turn } = this.#options;
+    turn.end();
     this.#isClosed = true;
     for (const timer of this.#timers) timer.cancel();
     const egresses = [...this.#homes.values()].map(({ egress }) => egress);
@@ -244,7 +253,7 @@ export class Egresses {
       }
       egress.close();
     }
-    const { nc } = this.#options;
+    turn.end();
     if (nc.isClosed()) return;
     this.#subscription.unsubscribe();
     await nc.flush().catch(() => undefined);
@@ -253,6 +262,7 @@ export class Egresses {
   // --- what the server says -------------------------------------------------------------------------------------------
 
   #receive(message: Msg): void {
+    if (this.#isClosed) return;
     const ack = readAck(message.reply);
     if (!ack) {
       const [, durable = ''] = message.subject.slice(this.#inbox.length).split('.');
@@ -283,7 +293,7 @@ export class Egresses {
 
   /** It is not for this egress, or not any more. */
   #pass({ puller }: Source, { reply = '' }: Msg): void {
-    this.#options.nc.publish(reply);
+    this.#say(reply, '');
     puller.ask();
   }
 
@@ -302,7 +312,7 @@ export class Egresses {
     place.lastSequence = Math.max(place.lastSequence, sequence);
     let content: StoredMessage;
     try {
-      content = this.#contents.read(place, sequence, message);
+      content = this.#options.contents.read(place, sequence, message);
     } catch (error) {
       // N16: it comes back when its lease is over, and is told again, until somebody deletes it.
       egress.fail(error);
@@ -314,7 +324,7 @@ export class Egresses {
       this.#pass(source, message);
       return;
     }
-    if (sequence > egress.countedTo && isFired(message, egress)) {
+    if (content.work && sequence > egress.countedTo && isFired(message, egress)) {
       egress.count('delayed', -1);
       egress.count('ready', 1);
     }
@@ -338,9 +348,14 @@ export class Egresses {
 
   /** Acknowledges a row, or says something else of it. Without a connection, it comes again when its lease is over. */
   answer({ acks }: Row, text = ''): void {
-    const { nc } = this.#options;
-    if (nc.isClosed()) return;
-    for (const ack of acks.values()) nc.publish(ack, text);
+    for (const ack of acks.values()) this.#say(ack, text);
+  }
+
+  #say(subject: string, text: string): void {
+    const { nc, turn } = this.#options;
+    turn.atEnd(() => {
+      if (!nc.isClosed()) nc.publish(subject, text);
+    });
   }
 
   /** N3: requests end with the connection. */
@@ -366,13 +381,11 @@ export class Egresses {
   }
 
   #look(): void {
-    const { clock } = this.#options;
-    const nowMs = clock.monotonicMs();
+    const nowMs = this.#options.clock.monotonicMs();
     for (const { egress } of this.#homes.values()) {
       for (const row of egress.rows.values()) this.#lookAt(row, nowMs);
       for (const puller of egress.pullers) puller.forgetLost({ isAll: false });
     }
-    this.#timers[0] = clock.after(LOOK_MS, () => this.#look());
   }
 
   #lookAt(row: Row, nowMs: number): void {
@@ -422,19 +435,6 @@ export class Egresses {
       egress.countedTo = lastSequence;
       egress.ask();
     }
-  }
-
-  /** Again and again, whether it succeeds or not. */
-  #repeat(index: number, everyMs: number, run: () => Promise<void>): void {
-    const again = () => {
-      if (this.#isClosed) return;
-      this.#timers[index] = this.#options.clock.after(everyMs, () => {
-        void run()
-          .catch(() => undefined)
-          .finally(again);
-      });
-    };
-    again();
   }
 }
 

@@ -26,6 +26,7 @@ import type {
 } from '../../../core/ports/event-log.ts';
 import type { Observer } from '../../../core/ports/observer.ts';
 import type { Clock, Timer } from '../../../core/ports/time.ts';
+import { Contents } from './contents.ts';
 import type { Row } from './egress.ts';
 import { Egresses, type Home } from './egresses.ts';
 import { faultOf } from './faults.ts';
@@ -35,6 +36,8 @@ import { Outputs, refusalOf, sizeOf } from './outputs.ts';
 import { Parked } from './parked.ts';
 import { Places, type Place } from './places.ts';
 import { Publisher } from './publisher.ts';
+import { repeat } from './repeat.ts';
+import { Turn } from './turn.ts';
 
 export interface JetStreamLogLimits {
   /** Of one stream; above 90 % of it the door refuses, the rest is for what settles leave behind. */
@@ -92,7 +95,8 @@ export class JetStreamLog implements EventLog {
   readonly #publisher: Publisher;
   readonly #parked: Parked;
   readonly #outputs: Outputs;
-  #timer: Timer | undefined;
+  readonly #contents = new Contents();
+  readonly #measuring: Timer;
   #isClosed = false;
   #closing: Promise<void> | undefined;
 
@@ -117,6 +121,7 @@ export class JetStreamLog implements EventLog {
   private constructor(options: JetStreamLogOptions, places: Places) {
     const { nc, js, jsm, clock, observer, limits, durability, server = SAME_TIME } = options;
     const { wants, timersMax } = options;
+    const turn = new Turn(clock);
     this.#options = options;
     this.#clock = clock;
     this.#places = places;
@@ -124,6 +129,8 @@ export class JetStreamLog implements EventLog {
       nc,
       places,
       clock,
+      turn,
+      contents: this.#contents,
       observer,
       wants,
       pace: server.pace,
@@ -141,6 +148,7 @@ export class JetStreamLog implements EventLog {
       nc,
       js,
       clock,
+      turn,
       pace: server.pace,
       isGrouping: durability === 'machine',
     });
@@ -160,7 +168,7 @@ export class JetStreamLog implements EventLog {
       homesOf: (ingressId, event) => this.#match(ingressId, event),
       placeFor: (ingressId) => this.#placeFor(ingressId),
     });
-    this.#measure();
+    this.#measuring = repeat(clock, MEASURE_MS, () => this.#places.measure());
     this.#parked.start(() => this.#egresses.all());
   }
 
@@ -193,20 +201,23 @@ export class JetStreamLog implements EventLog {
     const kept = events.flatMap((event, index) => {
       const wantedBy = matched[index] ?? [];
       if (wantedBy.length === 0) return [];
-      const message = encodeMessage({ event, acceptedAtMs });
-      return [{ index, wantedBy, message, subject: place.subjects.event(ingressId, event) }];
+      const content = { event, acceptedAtMs };
+      const message = encodeMessage(content);
+      return [
+        { index, wantedBy, content, message, subject: place.subjects.event(ingressId, event) },
+      ];
     });
     const count = (by: number) => {
       for (const { wantedBy } of kept) for (const { egress } of wantedBy) egress.count('ready', by);
     };
     count(1);
-    const publishing = this.#publisher.publishAll(place.name, kept);
-    for (const { egress } of homes) egress.track(publishing);
+    for (const { egress } of homes) egress.beginPublishing();
     try {
-      const sequences = await publishing;
+      const sequences = await this.#publisher.publishAll(place.name, kept);
       const positions = events.map(() => 0);
-      for (const [at, { index, message }] of kept.entries()) {
+      for (const [at, { index, content, message }] of kept.entries()) {
         const position = sequences[at] ?? 0;
+        this.#contents.keep(place, position, content);
         positions[index] = position;
         place.bytes += sizeOf(message);
         place.lastSequence = Math.max(place.lastSequence, position);
@@ -215,6 +226,8 @@ export class JetStreamLog implements EventLog {
     } catch (error) {
       count(-1);
       throw error;
+    } finally {
+      for (const { egress } of homes) egress.endPublishing();
     }
   }
 
@@ -338,7 +351,7 @@ export class JetStreamLog implements EventLog {
 
   async #close(): Promise<void> {
     this.#isClosed = true;
-    this.#timer?.cancel();
+    this.#measuring.cancel();
     this.#parked.stop();
     this.#publisher.stop();
     await this.#egresses.close();
@@ -354,9 +367,8 @@ export class JetStreamLog implements EventLog {
       this.#finish(row);
       return undefined;
     }
-    const settling = this.#settleWith(row, outputs);
-    row.egress.track(settling);
-    return settling;
+    row.egress.beginPublishing();
+    return this.#settleWith(row, outputs).finally(() => row.egress.endPublishing());
   }
 
   async #settleWith(row: Row, outputs: readonly Output[]): Promise<void> {
@@ -399,18 +411,6 @@ export class JetStreamLog implements EventLog {
   extend(row: Row, offer: number): void {
     if (row.state !== 'open' || row.offers !== offer) return;
     this.#egresses.extend(row);
-  }
-
-  #measure(): void {
-    const again = () => {
-      if (this.#isClosed) return;
-      this.#timer = this.#clock.after(MEASURE_MS, () => this.#measure());
-    };
-    // What is known stays until the server answers again.
-    this.#places
-      .measure()
-      .catch(() => undefined)
-      .finally(again);
   }
 
   #match(ingressId: string, event: CloudEvent): Home[] {

@@ -8,7 +8,7 @@
  *
  * Source: CloudEvents NATS Protocol Binding 1.0.2, section 3.2 (binary content mode).
  */
-import { headers as newHeaders, type MsgHdrs } from '@nats-io/transport-node';
+import { MsgHdrsImpl, type MsgHdrs } from '@nats-io/transport-node';
 
 import { decodeValue, encodeValue } from '../../../core/codec-headers.ts';
 import { KnearError } from '../../../core/errors.ts';
@@ -21,7 +21,6 @@ import {
 } from '../../../core/event.ts';
 import type { Failure, Work } from '../../../core/ports/event-log.ts';
 import { failureFromJson, failureToJson, type FailureJson } from '../record.ts';
-import { isWellFormed } from './names.ts';
 
 const VERSION = 1;
 const HEADER = 'knear';
@@ -71,13 +70,15 @@ export interface OutMessage {
 
 export function encodeMessage(message: StoredMessage): OutMessage {
   const { event, origin } = message;
-  const headers = newHeaders();
+  const lines: Record<string, string[]> = {};
   const others: [string, AttributeValue][] = [];
   for (const [name, value] of event.attributes) {
-    headers.set(`ce-${name}`, typeof value === 'string' ? encodeValue(value) : String(value));
-    if (typeof value !== 'string' || !isWellFormed(value)) others.push([name, value]);
+    lines[`ce-${name}`] = [typeof value === 'string' ? encodeValue(value) : String(value)];
+    if (typeof value !== 'string' || !value.isWellFormed()) others.push([name, value]);
   }
-  headers.set(HEADER, toHeader(headOf(message, others)));
+  lines[HEADER] = [toHeader(headOf(message, others))];
+  // All at once, unchecked: names and values are printable ASCII by now, and `set` looks through what is there each time.
+  const headers = MsgHdrsImpl.fromRecord(lines);
   const [data, originData] = [inlineData(event), origin && inlineData(origin)];
   if (originData === undefined) return { headers, data: data ?? NO_DATA };
   return { headers, data: Buffer.concat([data ?? NO_DATA, originData]) };

@@ -32,21 +32,16 @@ const TYPE_MAX_BYTES = 120;
  * byte of the UTF-8 form `=XX`; a long one `~` and its SHA-256. A type as it is could be a wildcard, or end the connection.
  */
 export function typeToken(type: string): string {
-  if (/^[\w-]+$/.test(type) && type.length <= TYPE_MAX_BYTES) return type;
+  if (/^[\w.-]+$/.test(type) && type.length <= TYPE_MAX_BYTES) return type.replaceAll('.', ':');
   const bytes = Buffer.from(type, 'utf8');
   const token = type === '' ? '=' : bytes.toString('latin1').replace(/[^\w-]/g, escapeByte);
-  if (token.length <= TYPE_MAX_BYTES && isWellFormed(type)) return token;
+  if (token.length <= TYPE_MAX_BYTES && type.isWellFormed()) return token;
   return `~${createHash('sha256').update(Buffer.from(type, 'utf16le')).digest('base64url')}`;
 }
 
 function escapeByte(byte: string): string {
   if (byte === '.') return ':';
   return `=${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`;
-}
-
-/** Half a surrogate pair has no UTF-8 form. */
-export function isWellFormed(text: string): boolean {
-  return !/\p{Surrogate}/u.test(text);
 }
 
 /** Which line of an ordered egress an event is in: that of its key; without a key, any. */

@@ -78,19 +78,20 @@ export class Outputs {
     for (const { egress } of homes) if (egress.dropping) await egress.dropping;
     const place = placeFor(ingressId);
     const message = encodeMessage({ event, acceptedAtMs: clock.nowMs() });
-    for (const { egress } of homes) egress.count('ready', 1);
     const subject = place.subjects.event(ingressId, event);
-    const publishing = publisher.insist({ subject, message, id }, LEASE_MS);
-    for (const { egress } of homes) egress.track(publishing);
-    const uncount = () => {
-      for (const { egress } of homes) egress.count('ready', -1);
+    const count = (by: number) => {
+      for (const { egress } of homes) egress.count('ready', by);
     };
+    count(1);
+    for (const { egress } of homes) egress.beginPublishing();
     try {
       // N6: who published it before has counted it, or it was there when this process came.
-      if ((await publishing).isCopy) uncount();
+      if ((await publisher.insist({ subject, message, id }, LEASE_MS)).isCopy) count(-1);
     } catch (error) {
-      uncount();
+      count(-1);
       throw error;
+    } finally {
+      for (const { egress } of homes) egress.endPublishing();
     }
     place.bytes += sizeOf(message);
   }

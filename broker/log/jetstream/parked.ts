@@ -19,6 +19,7 @@ import { ignoreMissing, isMissing } from './missing.ts';
 import { Subjects } from './names.ts';
 import type { Place } from './places.ts';
 import type { Publisher } from './publisher.ts';
+import { repeat } from './repeat.ts';
 import { replaceScheduled, schedule } from './schedule.ts';
 
 /** Entries are judged by age this often. */
@@ -115,17 +116,9 @@ export class Parked {
 
   /** Drops what is too old, now and from time to time. */
   start(homes: () => Iterable<{ readonly place: Place; readonly egress: Egress }>): void {
-    const look = async () => {
+    this.#timer = repeat(this.#options.clock, AGE_CHECK_MS, async () => {
       for (const { place, egress } of [...homes()]) await this.#keepAge(place, egress);
-    };
-    const again = () => {
-      if (this.#isStopped) return;
-      this.#timer = this.#options.clock.after(AGE_CHECK_MS, () => this.start(homes));
-    };
-    // What could not be read or removed is looked at the next time.
-    look()
-      .catch(() => undefined)
-      .finally(again);
+    });
   }
 
   stop(): void {

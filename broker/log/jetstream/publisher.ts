@@ -13,6 +13,7 @@ import type { Clock } from '../../../core/ports/time.ts';
 import { Answers, type Stored } from './answers.ts';
 import { faultOf, isPassing } from './faults.ts';
 import type { OutMessage } from './message.ts';
+import type { Turn } from './turn.ts';
 
 /** What the server takes as one batch at most (ADR-50). */
 const BATCH_MAX = 1_000;
@@ -38,6 +39,7 @@ export interface PublisherOptions {
   readonly nc: NatsConnection;
   readonly js: JetStreamClient;
   readonly clock: Clock;
+  readonly turn: Turn;
   /** Milliseconds of `clock` in one of the server's. */
   readonly pace: number;
   /** The server syncs each message or batch by itself: what comes in meanwhile goes together. */
@@ -64,11 +66,11 @@ export class Publisher {
   /** Batches that wait for their turn, oldest first. */
   readonly #turns: (() => void)[] = [];
 
-  constructor({ nc, js, clock, pace, isGrouping }: PublisherOptions) {
+  constructor({ nc, js, clock, turn, pace, isGrouping }: PublisherOptions) {
     this.#nc = nc;
     this.#js = js;
     this.#clock = clock;
-    this.#answers = new Answers(nc, clock, ANSWER_MS * pace);
+    this.#answers = new Answers({ nc, clock, turn, answerMs: ANSWER_MS * pace });
     this.#isGrouping = isGrouping;
   }
 
@@ -122,7 +124,11 @@ export class Publisher {
   async publishAll(stream: string, publications: readonly Publication[]): Promise<number[]> {
     // Before one of them takes the others of a batch along.
     for (const { message } of publications) this.#refuseTooLarge(message);
-    if (!this.#isGrouping) return this.#publishAll(publications);
+    const [first] = publications;
+    if (!this.#isGrouping) {
+      if (first && publications.length === 1) return [(await this.#send(first)).sequence];
+      return this.#publishAll(publications);
+    }
     return new Promise((resolve, reject) => {
       const group = { publications, resolve, reject };
       const queue = this.#queues.get(stream);

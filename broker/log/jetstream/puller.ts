@@ -11,6 +11,7 @@ import { nanos, type Msg, type NatsConnection } from '@nats-io/transport-node';
 
 import type { Clock, Timer } from '../../../core/ports/time.ts';
 import type { Durable } from './durables.ts';
+import type { Turn } from './turn.ts';
 
 /** Requests are made anew this often, so that one that was lost costs this much time at most. */
 const EXPIRES_MS = 10_000;
@@ -37,6 +38,7 @@ interface Request {
 export interface PullerOptions {
   readonly nc: NatsConnection;
   readonly clock: Clock;
+  readonly turn: Turn;
   readonly stream: string;
   readonly durable: Durable;
   /** Where answers go; requests of this puller add a token of their own. */
@@ -71,7 +73,7 @@ export class Puller {
   /** Makes sure that as many are asked for as are wanted. */
   ask(): void {
     if (this.#isClosed || this.#retry !== undefined) return;
-    const { nc, clock, inbox, pace, wanted } = this.#options;
+    const { nc, clock, turn, inbox, pace, wanted } = this.#options;
     const needed = wanted();
     const batch = needed - this.#asked;
     // Half of it is on its way: a request for each message would cost as much as the message.
@@ -81,8 +83,9 @@ export class Puller {
     this.#requests.set(id, { left: batch, untilMs: clock.monotonicMs() + EXPIRES_MS + SLACK_MS });
     this.#asked += batch;
     const request = { batch, expires: nanos(EXPIRES_MS / pace), group: GROUP, priority: 0 };
-    nc.publish(this.#subject, JSON.stringify(request), {
-      reply: `${inbox}.${this.durable.name}.${id}`,
+    const reply = `${inbox}.${this.durable.name}.${id}`;
+    turn.atEnd(() => {
+      if (!nc.isClosed()) nc.publish(this.#subject, JSON.stringify(request), { reply });
     });
   }
 
