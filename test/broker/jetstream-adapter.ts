@@ -4,15 +4,20 @@
  *
  * A `Process` is what one knear would be: a connection and a log on it. Two of them on one prefix are two processes on one log.
  */
+import { afterAll, afterEach, beforeAll, beforeEach } from '@jest/globals';
 import { jetstream, jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 
 import { JetStreamLog, type JetStreamLogLimits } from '../../broker/log/jetstream/jetstream-log.ts';
+import { tokenOf } from '../../broker/log/jetstream/names.ts';
 import type { CloudEvent } from '../../core/event.ts';
 import type { Delivery, EventLog, Interest, Match } from '../../core/ports/event-log.ts';
 import type { Happening } from '../../core/ports/observer.ts';
+import { timelyTest, type TimelyTest } from '../conformance/timely.ts';
 import { eventually } from '../e2e/eventually.ts';
 import { RacingClock } from '../fakes/racing-clock.ts';
+import { openNats, type Nats } from '../servers/nats.ts';
+import { openPulse, type Pulse } from './jetstream-pulse.ts';
 
 /** Milliseconds of the log in one of the server. */
 export const PACE = 20;
@@ -116,6 +121,86 @@ export async function openProcess(options: ProcessOptions): Promise<Process> {
     close: async () => {
       await log.close();
       await nc.close();
+    },
+  };
+}
+
+/** The server of a file of tests, and by how much it and this process have been late so far. */
+export interface TimedServer {
+  readonly server: Nats;
+  /** Ms of the log. */
+  lateMs(): Promise<number>;
+}
+
+export function useServer(): TimedServer {
+  let server: Nats | undefined;
+  let pulse: Pulse | undefined;
+  beforeAll(async () => {
+    server = await openNats();
+    pulse = await openPulse(server.url);
+  }, 200_000);
+  afterAll(async () => {
+    await pulse?.close();
+    await server?.close();
+  });
+  return {
+    get server() {
+      if (!server) throw new Error('used outside of a test');
+      return server;
+    },
+    lateMs: async () => PACE * ((await pulse?.lateMs()) ?? 0),
+  };
+}
+
+/** Processes of the running test, on a log of its own. */
+export interface ProcessScene {
+  /** For the tests that use it. */
+  readonly test: TimelyTest;
+  readonly server: Nats;
+  readonly prefix: string;
+  /** Where the events of the ingress `orders` are. */
+  readonly stream: string;
+  /** One more, which is closed after the test. */
+  open(options?: Partial<ProcessOptions>): Promise<Process>;
+}
+
+/** @param name of the file, with which its prefixes begin */
+export function useProcesses(name: string): ProcessScene {
+  const timed = useServer();
+  const closers: (() => Promise<void>)[] = [];
+  let opened = 0;
+  let lateBeforeMs = 0;
+  const begin = async () => {
+    opened += 1;
+    lateBeforeMs = await timed.lateMs();
+  };
+  const end = async () => {
+    for (let close = closers.pop(); close; close = closers.pop()) await close();
+  };
+  beforeEach(begin);
+  afterEach(end);
+  const prefix = () => `${name}${String(opened)}`;
+  return {
+    test: timelyTest({
+      lateMs: async () => (await timed.lateMs()) - lateBeforeMs,
+      anew: async () => {
+        await end();
+        await begin();
+      },
+    }),
+    get server() {
+      return timed.server;
+    },
+    get prefix() {
+      return prefix();
+    },
+    get stream() {
+      return `${prefix().toUpperCase()}_${tokenOf('orders')}`;
+    },
+    open: async (options = {}) => {
+      const process = await openProcess({ url: timed.server.url, prefix: prefix(), ...options });
+      closers.push(() => process.close());
+      return process;
     },
   };
 }

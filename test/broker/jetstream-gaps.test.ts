@@ -2,53 +2,32 @@
  * What somebody removes from the server by hand. Goal: whoever may have lost something is told, once, and the log goes on; where it
  * cannot know what is missing, it does not start.
  */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { describe, expect } from '@jest/globals';
 import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
 import { connect, headers as newHeaders } from '@nats-io/transport-node';
 
 import { HOLD, tokenOf } from '../../broker/log/jetstream/names.ts';
 import type { Delivery, Interest } from '../../core/ports/event-log.ts';
 import { eventually } from '../e2e/eventually.ts';
-import { openNats, type Nats } from '../servers/nats.ts';
 import {
   eventTo,
   idOf,
   interestOf,
-  openProcess,
   pull,
   pullFor,
   pullOne,
+  useProcesses,
   type Process,
 } from './jetstream-adapter.ts';
 
 const IDLE = { ready: 0, delayed: 0, parked: 0 };
 const INTERESTS = ['a', 'b'].map((egressId) => interestOf(egressId));
 
-let server: Nats;
-let prefix: string;
-let stream: string;
-let opened = 0;
-const closers: (() => Promise<void>)[] = [];
-
-beforeAll(async () => {
-  server = await openNats();
-}, 200_000);
-
-afterAll(() => server.close());
-
-beforeEach(() => {
-  opened += 1;
-  prefix = `gap${opened}`;
-  stream = `${prefix.toUpperCase()}_${tokenOf('orders')}`;
-});
-
-afterEach(async () => {
-  for (let close = closers.pop(); close; close = closers.pop()) await close();
-});
+const scene = useProcesses('gap');
+const { test } = scene;
 
 async function open(interests: readonly Interest[] = INTERESTS): Promise<Process> {
-  const process = await openProcess({ url: server.url, prefix });
-  closers.push(() => process.close());
+  const process = await scene.open();
   await process.log.prepare(interests);
   return process;
 }
@@ -58,7 +37,7 @@ const gapsOf = ({ happenings }: Process): string[] =>
 
 /** Somebody does this to the server while no knear runs. */
 async function whileAway(act: (jsm: JetStreamManager) => Promise<unknown>): Promise<void> {
-  const nc = await connect({ servers: server.url });
+  const nc = await connect({ servers: scene.server.url });
   await act(await jetstreamManager(nc));
   await nc.close();
 }
@@ -76,10 +55,10 @@ describe('a durable that is deleted', () => {
     const { log, jsm } = process;
     const [pulled, pulledByOther] = [pull(log, 'a'), pull(log, 'b')];
     await process.nc.flush();
-    await jsm.consumers.delete(stream, durableOf('a'));
+    await jsm.consumers.delete(scene.stream, durableOf('a'));
     await eventually('told', () => gapsOf(process).length > 0);
     await eventually('made', () =>
-      jsm.consumers.info(stream, durableOf('a')).catch(() => undefined),
+      jsm.consumers.info(scene.stream, durableOf('a')).catch(() => undefined),
     );
     await log.append('orders', [eventTo('a b', 'one')]);
     for (const delivery of [...(await pulled), ...(await pulledByOther)]) {
@@ -94,11 +73,11 @@ describe('a durable that is deleted', () => {
     const process = await open();
     const { log, jsm } = process;
     await log.append('orders', [eventTo('a b', 'lost'), eventTo('a b', 'lost too')]);
-    await jsm.consumers.delete(stream, durableOf('a'));
+    await jsm.consumers.delete(scene.stream, durableOf('a'));
     const pulled = pull(log, 'a');
     await eventually('told', () => gapsOf(process).join() === 'a');
     await eventually('made', () =>
-      jsm.consumers.info(stream, durableOf('a')).catch(() => undefined),
+      jsm.consumers.info(scene.stream, durableOf('a')).catch(() => undefined),
     );
     await log.append('orders', [eventTo('a', 'next')]);
     const [next] = await pulled;
@@ -118,7 +97,7 @@ describe('a durable that is deleted', () => {
     const { log, jsm } = process;
     await log.append('orders', [eventTo('a', 'one')]);
     const one = await pullOne(log, 'a');
-    await jsm.consumers.delete(stream, durableOf('a'));
+    await jsm.consumers.delete(scene.stream, durableOf('a'));
     const output = { kind: 'event', ingressId: 'orders', event: eventTo('b', 'answer') } as const;
     await one.settle([output]);
     expect(idOf(await pullOne(log, 'b'))).toBe('answer');
@@ -128,13 +107,13 @@ describe('a durable that is deleted', () => {
   test('which was one of several lines: the others keep what they have', async () => {
     const process = await open([interestOf('a', { isOrdered: true })]);
     const { log, jsm } = process;
-    await jsm.consumers.delete(stream, durableOf('a', '-3'));
+    await jsm.consumers.delete(scene.stream, durableOf('a', '-3'));
     const keys = Array.from({ length: 64 }, (_, key) => `key-${key}`);
     const pulled = pull(log, 'a', 64 + 16);
     pulled.catch(() => undefined);
     await eventually('told', () => gapsOf(process).join() === 'a');
     await eventually('made', () =>
-      jsm.consumers.info(stream, durableOf('a', '-3')).catch(() => undefined),
+      jsm.consumers.info(scene.stream, durableOf('a', '-3')).catch(() => undefined),
     );
     await log.append(
       'orders',
@@ -157,7 +136,7 @@ describe('a durable that is deleted', () => {
     await first.close();
     const other = await open([]);
     expect(gapsOf(other)).toEqual([]);
-    await other.jsm.consumers.delete(stream, durableOf('a'));
+    await other.jsm.consumers.delete(scene.stream, durableOf('a'));
     await other.close();
     const second = await open();
     expect(gapsOf(second)).toEqual(['a']);
@@ -172,10 +151,10 @@ describe('a durable that is deleted', () => {
     const first = await open();
     await first.close();
     const other = await open([]);
-    const { config } = await other.jsm.consumers.info(stream, durableOf('a'));
-    await other.jsm.consumers.delete(stream, durableOf('a'));
+    const { config } = await other.jsm.consumers.info(scene.stream, durableOf('a'));
+    await other.jsm.consumers.delete(scene.stream, durableOf('a'));
     const metadata = { ...config.metadata, 'knear-birth': 'another' };
-    await other.jsm.consumers.add(stream, { ...config, metadata });
+    await other.jsm.consumers.add(scene.stream, { ...config, metadata });
     await other.close();
     expect(gapsOf(await open())).toEqual(['a']);
   });
@@ -193,7 +172,7 @@ describe('a stream that is deleted', () => {
     await (await pulled[1])?.[0]?.settle([]);
     const again = pull(log, 'b');
     await process.nc.flush();
-    await jsm.streams.delete(stream);
+    await jsm.streams.delete(scene.stream);
     await eventually('told', () => gapsOf(process).toSorted().join() === 'a,b', {
       otherwise: () => gapsOf(process),
     });
@@ -208,7 +187,7 @@ describe('a stream that is deleted', () => {
     }
     expect([log.lag('a'), log.lag('b')]).toEqual([IDLE, IDLE]);
     // Also what a settle leaves has a place again.
-    await expect(jsm.consumers.info(stream, HOLD)).resolves.toMatchObject({ name: HOLD });
+    await expect(jsm.consumers.info(scene.stream, HOLD)).resolves.toMatchObject({ name: HOLD });
   });
 
   test('while no knear runs: all of its egresses are told of at the next start', async () => {
@@ -216,7 +195,7 @@ describe('a stream that is deleted', () => {
     await first.log.append('orders', [eventTo('a b', 'lost')]);
     await first.close();
     const other = await open([]);
-    await other.jsm.streams.delete(stream);
+    await other.jsm.streams.delete(scene.stream);
     await other.close();
     const second = await open();
     expect(gapsOf(second).toSorted()).toEqual(['a', 'b']);
@@ -234,12 +213,12 @@ describe('the consumer that holds retries and parked entries', () => {
     const work = { phase: 'deliver', attempt: 1, firstAtMs: 0 } as const;
     await settle([{ kind: 'work', work, event, dueAtMs: clock.nowMs() + 3_600_000 }]);
     expect(log.lag('a')).toEqual({ ...IDLE, delayed: 1 });
-    await jsm.consumers.delete(stream, HOLD);
+    await jsm.consumers.delete(scene.stream, HOLD);
     await eventually('told', () => gapsOf(process).length > 0);
     expect(gapsOf(process).toSorted()).toEqual(['a', 'b']);
-    await expect(jsm.consumers.info(stream, HOLD)).resolves.toMatchObject({ name: HOLD });
+    await expect(jsm.consumers.info(scene.stream, HOLD)).resolves.toMatchObject({ name: HOLD });
     // What the server still has is counted anew.
-    const { state } = await jsm.streams.info(stream);
+    const { state } = await jsm.streams.info(scene.stream);
     await eventually('counted', () => log.lag('a').delayed === state.messages);
   });
 });
@@ -249,25 +228,25 @@ describe('what the log does not start with', () => {
     const first = await open();
     await first.log.append('orders', [eventTo('a', 'one')]);
     await first.close();
-    await whileAway((jsm) => jsm.consumers.delete(stream, HOLD));
+    await whileAway((jsm) => jsm.consumers.delete(scene.stream, HOLD));
     await expect(open()).rejects.toMatchObject({
       code: 'KNEAR_LOG_CORRUPT',
-      message: expect.stringContaining(stream),
+      message: expect.stringContaining(scene.stream),
     });
   });
 
   test('but an empty one gets it back (N8)', async () => {
     await (await open()).close();
-    await whileAway((jsm) => jsm.consumers.delete(stream, HOLD));
+    await whileAway((jsm) => jsm.consumers.delete(scene.stream, HOLD));
     const { jsm } = await open();
-    await expect(jsm.consumers.info(stream, HOLD)).resolves.toMatchObject({ name: HOLD });
+    await expect(jsm.consumers.info(scene.stream, HOLD)).resolves.toMatchObject({ name: HOLD });
   });
 
-  test.each(['of events', 'of all'])(
-    'a stream %s of a later format: KNEAR_LOG_FORMAT',
-    async (which) => {
+  test.each([{ which: 'of events' }, { which: 'of all' }])(
+    'a stream $which of a later format: KNEAR_LOG_FORMAT',
+    async ({ which }) => {
       const first = await open();
-      const name = which === 'of all' ? `${prefix.toUpperCase()}_LOG` : stream;
+      const name = which === 'of all' ? `${scene.prefix.toUpperCase()}_LOG` : scene.stream;
       const { config } = await first.jsm.streams.info(name);
       const metadata = { ...config.metadata, 'knear-format': '2' };
       await first.jsm.streams.update(name, { ...config, metadata });
@@ -280,7 +259,7 @@ describe('what the log does not start with', () => {
 test('a stream says whose events it has, and keeps them over restarts (N7)', async () => {
   const process = await open();
   const { log, jsm } = process;
-  const { config } = await jsm.streams.info(stream);
+  const { config } = await jsm.streams.info(scene.stream);
   expect(Object.entries(config.metadata ?? {})).toContainEqual([
     `knear-ingress-${tokenOf('orders')}`,
     'orders',
@@ -299,7 +278,7 @@ describe('a message that nobody can read (N16)', () => {
   const foreign = async ({ nc }: Process, knear?: string) => {
     const headers = newHeaders();
     if (knear !== undefined) headers.set('knear', knear);
-    const subject = `${prefix}.${tokenOf('orders')}.e.${tokenOf('orders')}.3.i.test:order`;
+    const subject = `${scene.prefix}.${tokenOf('orders')}.e.${tokenOf('orders')}.3.i.test:order`;
     const answer = await nc.request(subject, 'not ours', { headers, timeout: 5_000 });
     return answer.json<{ readonly seq: number }>().seq;
   };
@@ -338,7 +317,7 @@ describe('a message that nobody can read (N16)', () => {
       await countTold();
       expect(seen).toEqual(['before', 'after']);
       // What to do about it: somebody deletes it, and it comes no more.
-      await jsm.streams.deleteMessage(stream, sequence);
+      await jsm.streams.deleteMessage(scene.stream, sequence);
       await log.append('orders', [eventTo('a', 'last')]);
       await eventually('the last', async () => {
         await told();

@@ -2,20 +2,19 @@
  * Egresses whose types or order change (N9): the next generation of durables takes over from the one before, which drains. Bug that
  * is hunted: an event that neither gives, or both do, or one that overtakes another of its key.
  */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { describe, expect } from '@jest/globals';
 
 import { PARTS, partOf, tokenOf } from '../../broker/log/jetstream/names.ts';
 import { LEASE_MS, type Delivery, type EventLog } from '../../core/ports/event-log.ts';
 import { eventually, pause } from '../e2e/eventually.ts';
-import { openNats, type Nats } from '../servers/nats.ts';
 import {
   eventTo,
   idOf,
   interestOf,
-  openProcess,
   PACE,
   pull,
   pullFor,
+  useProcesses,
   type Process,
 } from './jetstream-adapter.ts';
 
@@ -23,31 +22,8 @@ const LEASE_REAL_MS = LEASE_MS / PACE;
 const ONE = { types: ['one', 'both'] };
 const OTHER = { types: ['other', 'both'] };
 
-let server: Nats;
-let prefix: string;
-let opened = 0;
-const closers: (() => Promise<void>)[] = [];
-
-beforeAll(async () => {
-  server = await openNats();
-}, 200_000);
-
-afterAll(() => server.close());
-
-beforeEach(() => {
-  opened += 1;
-  prefix = `gen${opened}`;
-});
-
-afterEach(async () => {
-  for (let close = closers.pop(); close; close = closers.pop()) await close();
-});
-
-async function open(): Promise<Process> {
-  const process = await openProcess({ url: server.url, prefix });
-  closers.push(() => process.close());
-  return process;
-}
+const scene = useProcesses('gen');
+const { test } = scene;
 
 async function append({ log }: Process, type: string, ...ids: string[]): Promise<void> {
   for (const id of ids) await log.append('orders', [eventTo('a', id, { type })]);
@@ -59,7 +35,7 @@ const numbered = (name: string, count: number): string[] =>
 /** Generations that the server has for the egress. */
 async function generations({ jsm }: Process): Promise<number[]> {
   const found = new Set<number>();
-  for await (const { name } of jsm.consumers.list(`${prefix.toUpperCase()}_${tokenOf('orders')}`)) {
+  for await (const { name } of jsm.consumers.list(scene.stream)) {
     const [, generation] = /_(\d+)(?:-\w+)?$/.exec(name) ?? [];
     if (generation !== undefined && name.startsWith(tokenOf('a'))) found.add(Number(generation));
   }
@@ -98,7 +74,7 @@ describe('types that change (N9)', () => {
   const after = [...numbered('later-other', 10), ...numbered('later-both', 10)];
 
   async function changed(): Promise<Process> {
-    const process = await open();
+    const process = await scene.open();
     await process.log.prepare([interestOf('a', ONE)]);
     await append(process, 'one', ...numbered('one', 10));
     await append(process, 'both', ...numbered('both', 10));
@@ -140,7 +116,7 @@ describe('types that change (N9)', () => {
   });
 
   test('also when two processes share the egress', async () => {
-    const both = [await changed(), await open()];
+    const both = [await changed(), await scene.open()];
     for (const { log } of both) await log.prepare([interestOf('a', OTHER)]);
     const ids: string[] = [];
     const ending = new AbortController();
@@ -161,7 +137,7 @@ describe('types that change (N9)', () => {
   });
 
   test('leave alone what somebody holds: it is settled as if nothing had changed', async () => {
-    const process = await open();
+    const process = await scene.open();
     const { log } = process;
     await log.prepare([interestOf('a', ONE)]);
     await append(process, 'both', ...numbered('both', 6));
@@ -170,18 +146,22 @@ describe('types that change (N9)', () => {
     await append(process, 'both', 'later');
     // A lease is short here, and all of this may take a while.
     for (const delivery of held) delivery.extend();
-    expect(await pullFor(log, 'a', 300).then((all) => all.map(idOf))).toEqual(['later']);
+    const later = await pullFor(log, 'a', 300);
+    expect(later.map(idOf)).toEqual(['later']);
     for (const delivery of held) {
       expect(delivery.isOpen).toBe(true);
       await delivery.settle([]);
     }
-    await eventually('retired', async () => (await generations(process)).join() === '1');
+    await eventually('retired', async () => {
+      for (const delivery of later) delivery.extend();
+      return (await generations(process)).join() === '1';
+    });
     expect(log.lag('a').ready).toBe(1);
     expect(await pullFor(log, 'a', LEASE_REAL_MS / 2)).toEqual([]);
   });
 
   test('again and again while events come: each is given once', async () => {
-    const process = await open();
+    const process = await scene.open();
     const { log } = process;
     await log.prepare([interestOf('a', ONE)]);
     const sent: string[] = [];
@@ -215,7 +195,7 @@ describe('types that change (N9)', () => {
   });
 
   test('that are named twice, or are the same in another order, change nothing', async () => {
-    const process = await open();
+    const process = await scene.open();
     for (const types of [
       ['x', 'y'],
       ['y', 'x'],
@@ -277,21 +257,21 @@ describe('order per key', () => {
   }
 
   test('is kept in sixteen lines', async () => {
-    const process = await open();
+    const process = await scene.open();
     await process.log.prepare([ordered()]);
     for (let round = 0; round < 4; round += 1) await appendRound(process, round);
     expectInOrder(await takeInOrder(process.log, 4 * KEYS), 4);
   });
 
   test('is kept over the end of a process that holds one of each line', async () => {
-    const first = await open();
+    const first = await scene.open();
     await first.log.prepare([ordered()]);
     for (let round = 0; round < 3; round += 1) await appendRound(first, round);
     const held = await pull(first.log, 'a', PARTS);
     expect(new Set(held.map(({ event }) => partOf(event))).size).toBe(PARTS);
     expect(held.every(({ lease }) => lease === 1)).toBe(true);
     await first.vanish();
-    const second = await open();
+    const second = await scene.open();
     await second.log.prepare([ordered()]);
     // Theirs are given again when the leases are over; what comes next in each line waits until then.
     expect(await pullFor(second.log, 'a', LEASE_REAL_MS / 3)).toEqual([]);
@@ -301,7 +281,7 @@ describe('order per key', () => {
   });
 
   test('is kept when the types change while events wait (N9)', async () => {
-    const process = await open();
+    const process = await scene.open();
     const { log } = process;
     await log.prepare([ordered(ONE.types)]);
     await appendRound(process, 0);
@@ -314,7 +294,7 @@ describe('order per key', () => {
   });
 
   test('begins with the event after its being asked for (N9)', async () => {
-    const process = await open();
+    const process = await scene.open();
     const { log } = process;
     await log.prepare([interestOf('a', ONE)]);
     await appendRound(process, 0);

@@ -2,20 +2,19 @@
  * Leases that the server counts and this process judges, and parked entries that two want at once: what the suite of all logs cannot
  * see, because it looks from one side.
  */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { describe, expect } from '@jest/globals';
 
 import { tokenOf } from '../../broker/log/jetstream/names.ts';
 import { LEASE_MS } from '../../core/ports/event-log.ts';
 import { eventually, pause } from '../e2e/eventually.ts';
-import { openNats, type Nats } from '../servers/nats.ts';
 import {
   eventTo,
   idOf,
   interestOf,
-  openProcess,
   PACE,
   pullFor,
   pullOne,
+  useProcesses,
   without,
   type Process,
   type ProcessOptions,
@@ -24,37 +23,18 @@ import {
 const LEASE_REAL_MS = LEASE_MS / PACE;
 const IDLE = { ready: 0, delayed: 0, parked: 0 };
 
-let server: Nats;
-let prefix: string;
-let opened = 0;
-const closers: (() => Promise<void>)[] = [];
-
-beforeAll(async () => {
-  server = await openNats();
-}, 200_000);
-
-afterAll(() => server.close());
-
-beforeEach(() => {
-  opened += 1;
-  prefix = `lease${opened}`;
-});
-
-afterEach(async () => {
-  for (let close = closers.pop(); close; close = closers.pop()) await close();
-});
+const scene = useProcesses('lease');
+const { test } = scene;
 
 async function open(options: Partial<ProcessOptions> = {}): Promise<Process> {
-  const process = await openProcess({ url: server.url, prefix, ...options });
-  closers.push(() => process.close());
+  const process = await scene.open(options);
   await process.log.prepare([interestOf('a')]);
   return process;
 }
 
 /** What the server has given and nobody has acknowledged. */
 async function openOnServer({ jsm }: Process): Promise<number> {
-  const stream = `${prefix.toUpperCase()}_${tokenOf('orders')}`;
-  return (await jsm.consumers.info(stream, `${tokenOf('a')}_0`)).num_ack_pending;
+  return (await jsm.consumers.info(scene.stream, `${tokenOf('a')}_0`)).num_ack_pending;
 }
 
 test('what waits here for a holder does not lapse, for as long as nobody comes (N5)', async () => {
@@ -149,8 +129,8 @@ describe('a parked entry', () => {
     const first = await open();
     const position = await parkedOn(first);
     const replayed = first.log.replay('a', [position]).catch(() => 0);
-    await server.kill();
-    await server.restart();
+    await scene.server.kill();
+    await scene.server.restart();
     await replayed;
     const seen = await eventually('found', async () => {
       const [entries, offered] = [
@@ -177,9 +157,8 @@ describe('a parked entry', () => {
 
   test('that cannot be read takes its turn in the bound, and the next is parked all the same', async () => {
     const first = await open({ limits: { parkedMax: 1 } });
-    const stream = `${prefix.toUpperCase()}_${tokenOf('orders')}`;
     const position = await parkedOn(first);
-    const stored = await first.jsm.streams.getMessage(stream, { seq: position });
+    const stored = await first.jsm.streams.getMessage(scene.stream, { seq: position });
     const headers = stored?.header;
     headers?.set('knear', '{"v":1,');
     // Else it is a copy, which the server does not keep.

@@ -1,19 +1,10 @@
 /** The log on JetStream passes the suite of all event logs, on a real server, whose time runs faster than that of tests. */
-import { afterAll, beforeAll } from '@jest/globals';
-
 import { describeEventLog, type OpenLog, type OpenOptions } from '../conformance/event-log.ts';
 import { eventually, pause } from '../e2e/eventually.ts';
-import { openNats, type Nats } from '../servers/nats.ts';
-import { openProcess, PACE, removeStreams, type Process } from './jetstream-adapter.ts';
+import { openProcess, PACE, removeStreams, useServer, type Process } from './jetstream-adapter.ts';
 
-let server: Nats;
+const timed = useServer();
 let opened = 0;
-
-beforeAll(async () => {
-  server = await openNats();
-}, 200_000);
-
-afterAll(() => server.close());
 
 describeEventLog({
   name: 'JetStream',
@@ -34,13 +25,15 @@ describeEventLog({
 async function openJetStream({ match, ...limits }: OpenOptions): Promise<OpenLog> {
   opened += 1;
   const prefix = `kn${opened}`;
-  const process = await openProcess({ url: server.url, prefix, match, limits });
+  const process = await openProcess({ url: timed.server.url, prefix, match, limits });
+  const lateBeforeMs = await timed.lateMs();
   return {
     get log() {
       return process.log;
     },
     nowMs: () => process.clock.nowMs(),
     skip: (ms) => pause(ms / PACE),
+    lateMs: async () => (await timed.lateMs()) - lateBeforeMs,
     quiet: async () => {
       // What the server has to say about it is on its way after a round trip. Leases go on meanwhile, so no longer.
       for (let turn = 0; turn < 2; turn += 1) {

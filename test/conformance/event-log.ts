@@ -4,7 +4,8 @@
  * `supports` says it cannot do is left out.
  *
  * The suite uses the port alone. It never sleeps and never races: what must come is awaited, what must not come is looked
- * for once the log is `quiet`.
+ * for once the log is `quiet`. Where time cannot be held, a test that fails because the machine stood still is run again
+ * (`timely.ts`).
  */
 import { describe } from '@jest/globals';
 
@@ -46,6 +47,11 @@ export interface OpenLog {
   nowMs(): number;
   /** Leases and timers see that much time pass, a little more at most. */
   skip(ms: number): Promise<void>;
+  /**
+   * Ms of the log's clock that have passed since it was opened and should not have, because the machine or a server stood still or
+   * was slow. Absent where that cannot be: time moves as `skip` says.
+   */
+  lateMs?(): Promise<number>;
   /** Resolves when nothing moves any more: what can be offered would be, what is settled is flushed. */
   quiet(): Promise<void>;
   /** Closes the log and opens it again over what it left. Called only where `hasRestart`. */

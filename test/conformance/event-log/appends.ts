@@ -1,5 +1,5 @@
 /** Appending: all or none, for every egress that matches, and what an event is when it comes out again. */
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect } from '@jest/globals';
 
 import type { CloudEvent } from '../../../core/event.ts';
 import type { LogAdapter } from '../event-log.ts';
@@ -8,6 +8,7 @@ import { eventTo, idsOf, interestOf, INTERESTS, lagOf, plain, useScene } from '.
 export function describeAppends(adapter: LogAdapter): void {
   describe('append', () => {
     const scene = useScene(adapter);
+    const { test } = scene;
 
     test('a new log is empty and accepting', async () => {
       expect(scene.log.state).toEqual({ kind: 'accepting' });
@@ -72,6 +73,7 @@ export function describeAppends(adapter: LogAdapter): void {
 
   describe('an event comes out as it went in', () => {
     const scene = useScene(adapter);
+    const { test } = scene;
     const bytes = Buffer.from(Array.from({ length: 256 }, (_, index) => index));
     // Less a kibibyte for attributes.
     const largestBytes = Math.min(1 << 20, adapter.supports.recordMaxBytes - 1_024);
@@ -122,6 +124,7 @@ export function describeAppends(adapter: LogAdapter): void {
 
   describe('preparing', () => {
     const scene = useScene(adapter);
+    const { test } = scene;
 
     test('makes a place for what is appended from then on, and holds nothing by itself', async () => {
       await scene.append('a', 'before');
@@ -145,19 +148,21 @@ export function describeAppends(adapter: LogAdapter): void {
   });
 
   describe('matching', () => {
+    const asked: string[] = [];
+    const scene = useScene(adapter, {
+      match: (ingressId, event) => {
+        asked.push(`${ingressId} ${String(event.attributes.get('id'))}`);
+        return { egressIds: ['a', 'b'], isEarly: adapter.isEarly };
+      },
+    });
+    const { test } = scene;
+
     test('the topology is asked once for each event, with the ingress it came through', async () => {
-      const asked: string[] = [];
-      const open = await adapter.open({
-        match: (ingressId, event) => {
-          asked.push(`${ingressId} ${String(event.attributes.get('id'))}`);
-          return { egressIds: ['a', 'b'], isEarly: adapter.isEarly };
-        },
-      });
-      await open.log.prepare(INTERESTS);
-      await open.log.append('orders', [eventTo('', 'one'), eventTo('', 'two')]);
-      await open.log.append('replies', [eventTo('', 'three')]);
-      await open.quiet();
-      await open.close();
+      asked.length = 0;
+      await scene.log.append('orders', [eventTo('', 'one'), eventTo('', 'two')]);
+      await scene.log.append('replies', [eventTo('', 'three')]);
+      await scene.quiet();
+      await scene.close();
       expect(asked).toEqual(['orders one', 'orders two', 'replies three']);
     });
   });

@@ -1,5 +1,5 @@
 /** Closing: everybody is answered, and nothing is taken any more. */
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect } from '@jest/globals';
 
 import type { LogAdapter } from '../event-log.ts';
 import { eventTo, INTERESTS, reply, useScene } from './scene.ts';
@@ -7,6 +7,7 @@ import { eventTo, INTERESTS, reply, useScene } from './scene.ts';
 export function describeClose(adapter: LogAdapter): void {
   describe('close', () => {
     const scene = useScene(adapter);
+    const { test } = scene;
     const patient = () => ({ signal: new AbortController().signal });
 
     test('can be repeated, also while it is under way', async () => {

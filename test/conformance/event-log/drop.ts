@@ -1,5 +1,5 @@
 /** Dropping an egress: everything that waits for it ends, whatever state it is in, and the name is free again. */
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect } from '@jest/globals';
 
 import type { LogAdapter } from '../event-log.ts';
 import { eventTo, idsOf, lagOf, parked, reply, useScene, workAbout } from './scene.ts';
@@ -7,6 +7,7 @@ import { eventTo, idsOf, lagOf, parked, reply, useScene, workAbout } from './sce
 export function describeDrop(adapter: LogAdapter): void {
   describe('drop', () => {
     const scene = useScene(adapter);
+    const { test } = scene;
 
     test('ends what is ready, open, due later and parked, and says how much that was', async () => {
       await scene.append('a', 'ready', 'open', 'later', 'parked', 'work');

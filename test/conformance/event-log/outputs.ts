@@ -1,5 +1,5 @@
 /** What a settle leaves behind: events for others, Work for itself. */
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect } from '@jest/globals';
 
 import type { Delivery } from '../../../core/ports/event-log.ts';
 import type { LogAdapter } from '../event-log.ts';
@@ -16,10 +16,9 @@ import {
 } from './scene.ts';
 
 export function describeOutputs(adapter: LogAdapter): void {
-  const delayedTest = adapter.supports.delayed ? test : test.skip;
-
   describe('event outputs', () => {
     const scene = useScene(adapter);
+    const { test } = scene;
 
     test('go to whoever matches them', async () => {
       await scene.append('a', 'input');
@@ -72,6 +71,8 @@ export function describeOutputs(adapter: LogAdapter): void {
 
   describe('Work', () => {
     const scene = useScene(adapter);
+    const { test } = scene;
+    const delayedTest = adapter.supports.delayed ? test : test.skip;
 
     test('is offered again at once when it is due, with all it says', async () => {
       await scene.append('a b', 'one');

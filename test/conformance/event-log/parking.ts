@@ -1,5 +1,5 @@
 /** Parked entries: kept for people to look at, to replay and to drop, within bounds. */
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect } from '@jest/globals';
 
 import type { Position } from '../../../core/ports/event-log.ts';
 import type { LogAdapter } from '../event-log.ts';
@@ -9,6 +9,7 @@ import type { Scene } from './scene.ts';
 export function describeParking(adapter: LogAdapter): void {
   describe('parked entries', () => {
     const scene = useScene(adapter);
+    const { test } = scene;
 
     test('are listed with the event, the failure and when, and not offered', async () => {
       await scene.append('a b', 'one');
@@ -53,6 +54,7 @@ export function describeParking(adapter: LogAdapter): void {
 
   describe('a replay', () => {
     const scene = useScene(adapter);
+    const { test } = scene;
 
     test('offers parked entries of the same egress as if they had never been tried', async () => {
       await parkAll(scene, ['one', 'two', 'three'], 5);
@@ -134,6 +136,7 @@ export function describeParking(adapter: LogAdapter): void {
 
   describe('dropping parked entries', () => {
     const scene = useScene(adapter);
+    const { test } = scene;
 
     test('ends those that are named, and gives their room back', async () => {
       await parkAll(scene, ['one', 'two', 'six'], 500);
@@ -161,6 +164,7 @@ export function describeParking(adapter: LogAdapter): void {
 
   describe('a closed log', () => {
     const scene = useScene(adapter);
+    const { test } = scene;
 
     test('neither replays nor drops', async () => {
       await parkAll(scene, ['one']);
@@ -174,6 +178,7 @@ export function describeParking(adapter: LogAdapter): void {
 
   describe('the bound on how many are parked', () => {
     const scene = useScene(adapter, { parkedMax: 3 });
+    const { test } = scene;
 
     test('drops the oldest, one for one', async () => {
       await parkAll(scene, ['one', 'two', 'three']);
@@ -206,6 +211,7 @@ export function describeParking(adapter: LogAdapter): void {
 
   describe('the bound on how large they are together', () => {
     const scene = useScene(adapter, { parkedBytesMax: 3_000 });
+    const { test } = scene;
 
     test('drops the oldest until the rest fits', async () => {
       await parkAll(scene, ['one', 'two'], 1_000);

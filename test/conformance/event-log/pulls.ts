@@ -1,15 +1,16 @@
 /** Pulling: who waits is served, in order, each delivery to one holder; who gives up gets nothing and loses nothing. */
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect } from '@jest/globals';
 
 import type { LogAdapter } from '../event-log.ts';
 import { idsOf, useScene } from './scene.ts';
 
 export function describePulls(adapter: LogAdapter): void {
-  const orderedTest = adapter.supports.ordered ? test : test.skip;
   const patient = () => ({ signal: new AbortController().signal });
 
   describe('pull', () => {
     const scene = useScene(adapter);
+    const { test } = scene;
+    const orderedTest = adapter.supports.ordered ? test : test.skip;
 
     test('a first delivery tells the event, where it stands and that nothing was tried', async () => {
       const beforeMs = scene.nowMs();
@@ -93,6 +94,7 @@ export function describePulls(adapter: LogAdapter): void {
 
   describe('abort', () => {
     const scene = useScene(adapter);
+    const { test } = scene;
 
     test('a pull whose signal aborts resolves with nothing, and the event goes to another', async () => {
       const impatient = new AbortController();

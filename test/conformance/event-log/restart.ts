@@ -1,5 +1,5 @@
 /** What the next process finds: all that is not settled, as it was, and nothing that is. */
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect } from '@jest/globals';
 
 import type { LogAdapter } from '../event-log.ts';
 import {
@@ -16,10 +16,11 @@ import {
 
 export function describeRestart(adapter: LogAdapter): void {
   const describeWhere = adapter.hasRestart ? describe : describe.skip;
-  const delayedTest = adapter.supports.delayed ? test : test.skip;
 
   describeWhere('a restart', () => {
     const scene = useScene(adapter);
+    const { test } = scene;
+    const delayedTest = adapter.supports.delayed ? test : test.skip;
 
     test('offers again what is not settled, open deliveries included (L5)', async () => {
       await scene.append('a b', 'one', 'two', 'three');

@@ -1,4 +1,7 @@
-/** What the suite's tests share: one open log at a time, events that say whom they are for, and short ways to look. */
+/**
+ * What the suite's tests share: one open log at a time, events that say whom they are for, and short ways to look. All of them are
+ * timely: nobody holds the time of a log on a server, and a lease may lapse in any of them while the machine stands still.
+ */
 import { afterEach, beforeEach } from '@jest/globals';
 
 import { claimOf, inlineData } from '../../../core/event.ts';
@@ -15,9 +18,12 @@ import type {
   Work,
 } from '../../../core/ports/event-log.ts';
 import type { LogAdapter, OpenLog, OpenOptions } from '../event-log.ts';
+import { timelyTest, type TimelyTest } from '../timely.ts';
 
 /** The log of the running test. */
 export interface Scene {
+  /** For the tests that use it. */
+  readonly test: TimelyTest;
   readonly log: EventLog;
   /** Appends events with these ids, each for the same egresses (`'a b'`), as one batch. */
   append(to: string, ...ids: string[]): Promise<Position[]>;
@@ -60,29 +66,30 @@ export const INTERESTS: readonly Interest[] = ['a', 'b', 'c'].map(interestOf);
 
 /** Opens a log before each test of a `describe`, and closes it afterwards. */
 export function useScene(adapter: LogAdapter, options: Partial<OpenOptions> = {}): Scene {
-  let open: OpenLog | undefined;
+  let current: OpenLog | undefined;
   const opened = () => {
-    if (!open) throw new Error('used outside of a test');
-    return open;
+    if (!current) throw new Error('used outside of a test');
+    return current;
   };
-  beforeEach(async () => {
-    open = await adapter.open({ match: matchTo(adapter.isEarly), ...options });
-    await open.log.prepare(INTERESTS);
-  });
-  afterEach(async () => {
-    await open?.close();
-    open = undefined;
-  });
-  const pull = async (egressId: string, count = 1) => {
-    const { log } = opened();
-    const deliveries: Delivery[] = [];
-    const { signal } = new AbortController();
-    while (deliveries.length < count) {
-      deliveries.push(...(await log.pull(egressId, count - deliveries.length, { signal })));
-    }
-    return deliveries;
+  const open = async () => {
+    current = await adapter.open({ match: matchTo(adapter.isEarly), ...options });
+    await current.log.prepare(INTERESTS);
   };
+  const close = async () => {
+    const closing = current;
+    current = undefined;
+    await closing?.close();
+  };
+  beforeEach(open);
+  afterEach(close);
   return {
+    test: timelyTest({
+      lateMs: async () => (await current?.lateMs?.()) ?? 0,
+      anew: async () => {
+        await close();
+        await open();
+      },
+    }),
     get log() {
       return opened().log;
     },
@@ -91,24 +98,13 @@ export function useScene(adapter: LogAdapter, options: Partial<OpenOptions> = {}
         'orders',
         ids.map((id) => eventTo(to, id)),
       ),
-    pull,
+    pull: (egressId, count = 1) => pullFrom(opened().log, egressId, count),
     pullOne: async (egressId) => {
-      const [delivery] = await pull(egressId);
+      const [delivery] = await pullFrom(opened().log, egressId, 1);
       if (!delivery) throw new Error('a pull ended without a delivery');
       return delivery;
     },
-    pullRest: async (egressId) => {
-      const deliveries: Delivery[] = [];
-      for (;;) {
-        const patience = new AbortController();
-        const pulled = opened().log.pull(egressId, 1_000, { signal: patience.signal });
-        await opened().quiet();
-        patience.abort();
-        const more = await pulled;
-        if (more.length === 0) return deliveries;
-        deliveries.push(...more);
-      }
-    },
+    pullRest: (egressId) => pullRestFrom(opened(), egressId),
     lag: (egressId) => opened().log.lag(egressId),
     nowMs: () => opened().nowMs(),
     skip: (ms) => opened().skip(ms),
@@ -119,6 +115,28 @@ export function useScene(adapter: LogAdapter, options: Partial<OpenOptions> = {}
     },
     close: () => opened().log.close(),
   };
+}
+
+async function pullFrom(log: EventLog, egressId: string, count: number): Promise<Delivery[]> {
+  const deliveries: Delivery[] = [];
+  const { signal } = new AbortController();
+  while (deliveries.length < count) {
+    deliveries.push(...(await log.pull(egressId, count - deliveries.length, { signal })));
+  }
+  return deliveries;
+}
+
+async function pullRestFrom(open: OpenLog, egressId: string): Promise<Delivery[]> {
+  const deliveries: Delivery[] = [];
+  for (;;) {
+    const patience = new AbortController();
+    const pulled = open.log.pull(egressId, 1_000, { signal: patience.signal });
+    await open.quiet();
+    patience.abort();
+    const more = await pulled;
+    if (more.length === 0) return deliveries;
+    deliveries.push(...more);
+  }
 }
 
 /** Who wants an event is written on it, so that a test reads in one place what goes where. */

@@ -1,5 +1,5 @@
 /** Settling without outputs, and how much waits at each step. */
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect } from '@jest/globals';
 
 import type { LogAdapter } from '../event-log.ts';
 import { eventTo, idsOf, lagOf, reply, useScene, workAbout } from './scene.ts';
@@ -7,6 +7,7 @@ import { eventTo, idsOf, lagOf, reply, useScene, workAbout } from './scene.ts';
 export function describeSettles(adapter: LogAdapter): void {
   describe('settle', () => {
     const scene = useScene(adapter);
+    const { test } = scene;
 
     test('what is settled is not offered again', async () => {
       await scene.append('a', 'one', 'two');
@@ -67,6 +68,7 @@ export function describeSettles(adapter: LogAdapter): void {
 
   describe('lag', () => {
     const scene = useScene(adapter);
+    const { test } = scene;
 
     test('counts what waits, open deliveries included, at each step', async () => {
       await scene.append('a', 'one', 'two', 'three');
