@@ -153,29 +153,70 @@ export type Service = Common<
   {
     readonly type?: string;
     readonly externalName?: string;
+    /** `None`: it is headless, and its name leads to the Pods themselves. */
+    readonly clusterIP?: string;
+    /** The family of its own address first: `IPv4`, `IPv6`. */
+    readonly ipFamilies?: readonly string[];
+    readonly selector?: Readonly<Record<string, string>>;
+    readonly sessionAffinity?: string;
+    readonly internalTrafficPolicy?: string;
     readonly ports?: readonly {
       readonly name?: string;
       readonly port: number;
+      /** `TCP` if it does not say; there may be the same number with another one. */
+      readonly protocol?: string;
       readonly targetPort?: number | string;
     }[];
   }
 >;
 
-/** `endpoints` and `ports` stand beside `metadata` in the file; parsing moves them into `spec`. */
+/** `addressType`, `endpoints` and `ports` stand beside `metadata` in the file; parsing moves them into `spec`. */
 export type EndpointSlice = Common<
   'EndpointSlice',
   {
-    readonly endpoints: readonly {
-      readonly addresses: readonly string[];
-      readonly conditions?: {
-        readonly ready?: boolean;
-        readonly serving?: boolean;
-        readonly terminating?: boolean;
-      };
-    }[];
+    readonly addressType?: 'IPv4' | 'IPv6' | 'FQDN';
+    readonly endpoints: readonly SliceEndpoint[];
     readonly ports: readonly { readonly name?: string; readonly port?: number }[];
   }
 >;
+
+/** Source: Kubernetes API, discovery.k8s.io/v1 Endpoint, as far as it is read. */
+export interface SliceEndpoint {
+  /** All are of one place; the first one is called. */
+  readonly addresses: readonly string[];
+  readonly conditions?: {
+    /** Absent: nobody knows, which counts as true. */
+    readonly ready?: boolean;
+    readonly serving?: boolean;
+    readonly terminating?: boolean;
+  };
+  readonly targetRef?: {
+    readonly kind?: string;
+    readonly namespace?: string;
+    readonly name?: string;
+    readonly uid?: string;
+  };
+  readonly nodeName?: string;
+  readonly zone?: string;
+}
+
+/** What is read of `spec` and `status`: parsing leaves everything else of a Pod behind. */
+export type Pod = Common<
+  'Pod',
+  {
+    readonly nodeName?: string;
+    /** `Succeeded` and `Failed` are over: their addresses may be others' by now. */
+    readonly phase?: string;
+    /** Of both families. */
+    readonly addresses: readonly string[];
+  }
+>;
+
+/** Only its labels are read. It has no namespace; here it is in that of files without one, as `Namespace`. */
+export type Node = Common<'Node', Readonly<Record<string, never>>>;
+
+/** Only its labels and annotations are read. */
+export type Namespace = Common<'Namespace', Readonly<Record<string, never>>>;
 
 export type Resource =
   | Broker
@@ -186,6 +227,9 @@ export type Resource =
   | Parallel
   | Service
   | EndpointSlice
+  | Pod
+  | Node
+  | Namespace
   | ConfigMap
   | Secret;
 

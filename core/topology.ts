@@ -39,6 +39,7 @@ export interface Ingress {
   /** Whether subscribers may see an event before it is durable (L2). */
   readonly isEarly: boolean;
   readonly claims: ClaimPolicy;
+  readonly hops: HopPolicy;
 }
 
 /** How large data is kept for a Broker or Channel. Source of the bounds: docs/claim-check.md. */
@@ -81,6 +82,17 @@ export interface Egress {
   readonly isPaused: boolean;
   /** What happens to an event after its retries when there is no dead letter sink. */
   readonly exhausted: 'park' | 'drop';
+  /** Which endpoint of a Service is called: the nearest one that has room, any in turn, or the Service's own address. */
+  readonly placement: 'nearest' | 'spread' | 'service';
+  readonly hops: HopPolicy;
+}
+
+/** Whether what a subscriber answers, or what leads to a Broker or Channel of ours, may go on without the log. */
+export interface HopPolicy {
+  /** Both sides of a hop have to allow it. */
+  readonly isOn: boolean;
+  /** A crash repeats at most so much of what subscribers have finished, ms of their time (C2). */
+  readonly redoMaxMs: number;
 }
 
 export type Target =
@@ -98,15 +110,41 @@ export type Target =
   | { readonly kind: 'ingress'; readonly url: string; readonly ingressId: string };
 
 export interface ServiceEndpoints {
+  /** Those that serve; empty where none is known. */
   readonly endpoints: readonly Endpoint[];
+  /** Why none of them may be chosen, so that the Service's own address is called; absent: one is chosen. */
+  readonly declined?: Declined;
 }
+
+/**
+ * - asked: the Service itself says so
+ * - mesh: the pods are in a service mesh, which routes, encrypts and authorizes by the Service's address
+ * - session-affinity: the Service sends a client to one endpoint
+ * - traffic-policy: `internalTrafficPolicy: Local`
+ * - no-selector: somebody else than Kubernetes says what stands behind it
+ * - untrusted: an endpoint is no Pod of the Service's namespace with that address
+ */
+export const DECLINED = [
+  'asked',
+  'mesh',
+  'session-affinity',
+  'traffic-policy',
+  'no-selector',
+  'untrusted',
+] as const;
+export type Declined = (typeof DECLINED)[number];
 
 /** One concrete place that serves a Service. */
 export interface Endpoint {
   readonly address: string;
   /** Service port number -> port at this address. */
   readonly ports: Readonly<Record<number, number>>;
+  /** False: it is about to end and still serves, so it is for when nothing else is ready. */
   readonly isReady: boolean;
+  /** UID of its Pod; absent: it is not known to be one. */
+  readonly pod?: string;
+  readonly node?: string;
+  readonly zone?: string;
 }
 
 export interface RetryPolicy {

@@ -1,22 +1,29 @@
 /**
- * One attempt at a target: at the endpoint whose turn it is, or at one that can be reached.
+ * One attempt at a target: at the endpoint that the router chooses, or at one that can be reached.
  *
- * D7 An attempt of which no byte left us goes on with another endpoint of its Service, ENDPOINTS_MAX in all, before it
- *    counts. What may have arrived is never sent to somebody else as well.
+ * D7 An attempt of which no byte left us goes on with another endpoint of its Service, ENDPOINTS_MAX in all, and with the
+ *    Service's own address where that leads anywhere, before it counts. So a picture that is out of date fails nothing. What
+ *    may have arrived is never sent to somebody else as well.
  */
+import { dataSizeBytes, type CloudEvent } from '../core/event.ts';
 import type { Deliverer, DeliveryRequest, Outcome } from '../core/ports/deliverer.ts';
+import type { Clock } from '../core/ports/time.ts';
+import type { RouteTaken } from '../core/ports/observer.ts';
 import type { Span } from '../core/ports/tracer.ts';
-import type { Verdict } from '../core/rules/retry.ts';
-import type { Target, Topology } from '../core/topology.ts';
+import { judge, withCode, type Verdict } from '../core/rules/retry.ts';
+import type { Egress, Topology } from '../core/topology.ts';
 import type { EndingScope } from './ending.ts';
-import { route } from './route.ts';
+import type { Loads } from './placement/loads.ts';
+import type { HttpTarget, Route, Router } from './placement/router.ts';
 import type { Stage } from './stage.ts';
 
-/** Two endpoints that are gone at once are bad luck, three are a Service in trouble. */
+/** Two endpoints that are gone at once are bad luck, three are a picture that is out of date. */
 const ENDPOINTS_MAX = 3;
 
 export interface AttemptContext {
   readonly deliverer: Deliverer;
+  readonly clock: Clock;
+  readonly placement: Placement;
   topology(): Topology;
   /** Grows each time, so that endpoints take turns. */
   nextTurn(): number;
@@ -25,18 +32,86 @@ export interface AttemptContext {
   onReroute(): void;
 }
 
+/** Who is where, as this dispatcher sees it. */
+export interface Placement {
+  readonly router: Router;
+  readonly loads: Loads;
+  /** The address of a Service leads somewhere by itself, as it does in a cluster. */
+  readonly hasServices: boolean;
+}
+
+export interface Routed {
+  readonly outcome: Outcome;
+  /** Where it has come to. */
+  readonly route: Route;
+}
+
+export interface AttemptRequest {
+  readonly egress: Egress;
+  readonly request: Omit<DeliveryRequest, 'url' | 'host' | 'caCerts'>;
+  /** Endpoints that have failed it before. */
+  readonly failed: ReadonlySet<string>;
+}
+
+/** What is sent in this phase, wherever it goes. */
+export function requestOf(
+  egress: Egress,
+  stage: Stage,
+  { event, traceparent }: { readonly event: CloudEvent; readonly traceparent: string | undefined },
+): AttemptRequest['request'] {
+  return {
+    event,
+    namespace: egress.namespace,
+    wantsReply: stage.phase === 'deliver',
+    format: egress.format,
+    timeoutMs: egress.timeoutMs,
+    ...(egress.idleMs !== undefined && { idleMs: egress.idleMs }),
+    replies: { tenant: egress.namespace, claims: egress.claims },
+    ...(traceparent !== undefined && { traceparent }),
+  };
+}
+
 export async function attempt(
-  target: Exclude<Target, { kind: 'ingress' }>,
-  request: Omit<DeliveryRequest, 'url' | 'host' | 'caCerts'>,
+  target: HttpTarget,
+  { egress, request, failed }: AttemptRequest,
   context: AttemptContext,
-): Promise<Outcome> {
-  const { caCerts } = target;
-  for (let tries = 1; ; tries += 1) {
-    const { others, ...address } = route(target, context.topology(), context.nextTurn());
-    const outcome = await context.deliverer.deliver({ ...request, ...address, caCerts });
-    const hasMore = tries < ENDPOINTS_MAX && tries <= others;
-    if (!hasMore || !isUnreached(outcome) || !context.mayGoOn()) return outcome;
+): Promise<Routed> {
+  const { router, hasServices } = context.placement;
+  const { placement } = egress;
+  const bytes = dataSizeBytes(request.event);
+  const tried = new Set<string>();
+  for (;;) {
+    const turn = context.nextTurn();
+    const route =
+      tried.size < ENDPOINTS_MAX
+        ? router.route(target, context.topology(), { placement, bytes, turn, tried, failed })
+        : router.fallBack(target);
+    const outcome = await send(target, { request, route }, context);
+    const { endpoint, others } = route;
+    if (endpoint !== undefined) tried.add(endpoint);
+    const hasEndpoint = others > 0 && tried.size < ENDPOINTS_MAX;
+    const hasMore = endpoint !== undefined && (hasEndpoint || hasServices);
+    if (!hasMore || !isUnreached(outcome) || !context.mayGoOn()) return { outcome, route };
     context.onReroute();
+  }
+}
+
+async function send(
+  { caCerts }: HttpTarget,
+  { request, route }: Pick<AttemptRequest, 'request'> & { readonly route: Route },
+  { deliverer, clock, placement: { loads } }: AttemptContext,
+): Promise<Outcome> {
+  const { url, host, endpoint } = route;
+  const address = { url, ...(host !== undefined && { host }), caCerts };
+  if (endpoint === undefined) return deliverer.deliver({ ...request, ...address });
+  const startedMs = clock.monotonicMs();
+  loads.begin(endpoint);
+  let outcome: Outcome | undefined;
+  try {
+    outcome = await deliverer.deliver({ ...request, ...address });
+    return outcome;
+  } finally {
+    loads.end(endpoint, outcome, clock.monotonicMs() - startedMs);
   }
 }
 
@@ -44,18 +119,56 @@ function isUnreached(outcome: Outcome): boolean {
   return outcome.kind === 'unreachable' && outcome.code === 'KNEAR_UNREACHABLE';
 }
 
+/** What follows from an outcome, for an egress as it is now. */
+export function verdictOn(
+  outcome: Outcome,
+  {
+    egress,
+    stage,
+    dest,
+    backoffMaxMs,
+  }: {
+    readonly egress: Egress;
+    readonly stage: Stage;
+    readonly dest: string;
+    readonly backoffMaxMs: number;
+  },
+): Verdict {
+  const verdict = judge(outcome, {
+    policy: egress.retry,
+    attempt: stage.attempt,
+    dest,
+    replies: egress.kind === 'trigger' ? 'strict' : egress.reply ? 'lenient' : 'ignored',
+    backoffMaxMs,
+  });
+  // K37 is about data of the event itself, which it still has when that of its reply is lost.
+  const isReplyLost = stage.phase === 'reply' && outcome.kind === 'payload';
+  return isReplyLost && verdict.kind === 'exhausted'
+    ? withCode(verdict, 'KNEAR_REPLY_INVALID')
+    : verdict;
+}
+
 export interface Attempted {
   readonly outcome: Outcome;
   readonly verdict: Verdict;
   readonly startedMs: number;
   readonly dest: string;
+  /** Absent: to a Broker or Channel of ours. */
+  readonly route?: Route;
 }
 
 /** Tells what came of it. What says nothing about the subscriber is no attempt. */
 export function observeAttempt(
-  { context: { observer, clock }, egress }: EndingScope,
+  { context: { observer, clock }, egress, chain }: EndingScope,
   stage: Stage,
-  { outcome, verdict, startedMs, dest, span }: Attempted & { readonly span: Span | undefined },
+  {
+    outcome,
+    verdict,
+    startedMs,
+    dest,
+    route,
+    span,
+  }: Attempted & { readonly span: Span | undefined },
 ): void {
   const event = stage.origin ?? stage.event;
   const status = 'status' in outcome ? outcome.status : 0;
@@ -73,8 +186,14 @@ export function observeAttempt(
     attempt: stage.attempt + 1,
     dest,
     status,
+    hops: chain.links.length,
+    ...(route && { route: placeOf(route) }),
     ...(code && { code }),
     ...(verdict.kind === 'reply' && { reply: verdict.event }),
     durationMs: clock.monotonicMs() - startedMs,
   });
+}
+
+function placeOf({ endpoint, nearness, reason }: Route): RouteTaken {
+  return { reason, ...(endpoint !== undefined && { endpoint }), ...(nearness && { nearness }) };
 }

@@ -49,6 +49,11 @@ export class Budget {
     return true;
   }
 
+  /** What is open needs so much more, or less. */
+  resize(bytes: number): void {
+    this.#bytes += bytes;
+  }
+
   give(bytes: number): void {
     this.#count -= 1;
     this.#bytes -= bytes;

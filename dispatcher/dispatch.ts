@@ -22,25 +22,40 @@
  * - D5 A wait in memory holds an open delivery, so there is a bound a egress on them: past it, a wait becomes Work.
  * - D6 Past LEASES_WITHOUT_OUTCOME_MAX leases without an outcome, the next one is a failed attempt by itself.
  */
-import { admit, asReply } from '../core/rules/admit.ts';
-import { judge, withCode } from '../core/rules/retry.ts';
+import { admit } from '../core/rules/admit.ts';
+import type { HopRefusal } from '../core/rules/hop.ts';
+import { withCode } from '../core/rules/retry.ts';
 import type { Verdict } from '../core/rules/retry.ts';
 import { ERRORS } from '../core/errors.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import { claimOf, type CloudEvent, type PayloadRef } from '../core/event.ts';
-import type { Payloads } from '../core/ports/payloads.ts';
-import type { Deliverer, Outcome } from '../core/ports/deliverer.ts';
+import type { Outcome } from '../core/ports/deliverer.ts';
 import { LEASES_WITHOUT_OUTCOME_MAX } from '../core/ports/event-log.ts';
 import type { Failure } from '../core/ports/event-log.ts';
-import type { Observer } from '../core/ports/observer.ts';
-import type { Clock } from '../core/ports/time.ts';
-import type { Span, Tracer } from '../core/ports/tracer.ts';
-import type { Egress, Target, Topology } from '../core/topology.ts';
-import { attempt, observeAttempt, type Attempted } from './attempt.ts';
-import { end, observeEnd, trySettle, type EndingScope } from './ending.ts';
+import type { Span } from '../core/ports/tracer.ts';
+import type { Egress, Ingress, Target } from '../core/topology.ts';
+import {
+  attempt,
+  observeAttempt,
+  requestOf,
+  verdictOn,
+  type Attempted,
+  type Routed,
+} from './attempt.ts';
+import { Chain } from './chain.ts';
+import type { DispatchContext } from './context.ts';
+import { end, observeEnd, observeLinks, trySettle, type EndingScope } from './ending.ts';
 import type { Hold } from './hold.ts';
-import type { Slots } from './slots.ts';
-import { deadLetterStage, isReplyOfBroker, outgoing, stageOf, targetOf } from './stage.ts';
+import {
+  askedStage,
+  deadLetterStage,
+  failedStage,
+  isReplyOfBroker,
+  outgoing,
+  replyStage,
+  stageOf,
+  targetOf,
+} from './stage.ts';
 import type { Stage } from './stage.ts';
 
 /** Longer waits go to the log: they would hold memory and a lease for nothing. */
@@ -51,26 +66,6 @@ const REPLY_RETRY_MS = 200;
 /** A payload store that is away is asked again after 0.2, 0.4, 0.8 and 10 s, and from then on the same again. */
 const PAYLOAD_RETRY_MS = 200;
 const PAYLOAD_RETRY_MAX_MS = 10_000;
-
-export interface DispatchContext {
-  readonly deliverer: Deliverer;
-  readonly payloads: Pick<Payloads, 'release'>;
-  readonly observer: Observer;
-  readonly tracer?: Tracer;
-  readonly clock: Clock;
-  readonly backoffMaxMs: number;
-  /** The event without what is between Brokers only. */
-  forSubscriber(event: CloudEvent): CloudEvent;
-  topology(): Topology;
-  /** The egress as it is now, with its filter; `undefined` when it is gone. */
-  egress():
-    { readonly egress: Egress; readonly matches: (event: CloudEvent) => boolean } | undefined;
-  readonly slots: Slots;
-  /** D5 */
-  mayWaitInMemory(): boolean;
-  /** Grows each time, so that endpoints take turns. */
-  nextTurn(): number;
-}
 
 /** The next stage, or nothing when the delivery has ended. A promise only where there is something to wait for. */
 type Next = Stage | undefined | Promise<Stage | undefined>;
@@ -84,7 +79,9 @@ export async function dispatch(hold: Hold, context: DispatchContext): Promise<vo
     return;
   }
   if (delivery.phase === 'deliver' && !current.matches(delivery.event)) {
-    await end({ hold, context, egress: current.egress }, 'filtered');
+    const chain = { links: [], sinceMs: delivery.acceptedAtMs };
+    const { event } = delivery;
+    await end({ hold, context, egress: current.egress, chain, event }, 'filtered');
     return;
   }
   const first = stageOf(delivery, context.clock.monotonicMs());
@@ -101,13 +98,26 @@ export async function dispatch(hold: Hold, context: DispatchContext): Promise<vo
   }
 }
 
+interface Handed {
+  readonly egress: Egress;
+  readonly stage: Stage;
+  readonly ingress: Ingress;
+  readonly event: CloudEvent;
+}
+
 class Run {
   readonly #hold: Hold;
-  readonly #context: DispatchContext;
+  /** Of the egress that the delivery is of. */
+  readonly #origin: DispatchContext;
+  readonly #chain: Chain;
+  /** Of the egress that the event has come to. */
+  #context: DispatchContext;
   readonly #first: Stage;
   readonly #isOrdered: boolean;
   /** Of the last attempt of this lease. */
   #turn: number | undefined;
+  /** Endpoints that it has failed at, in this lease. */
+  readonly #failed = new Set<string>();
   #span: Span | undefined;
   #payloadWaits = 0;
   /** Large data of replies: ours until the run is over. */
@@ -115,7 +125,9 @@ class Run {
 
   constructor(hold: Hold, context: DispatchContext, options: { first: Stage; isOrdered: boolean }) {
     this.#hold = hold;
+    this.#origin = context;
     this.#context = context;
+    this.#chain = new Chain(context.hops, hold.delivery.acceptedAtMs);
     this.#first = options.first;
     this.#isOrdered = options.isOrdered;
   }
@@ -132,9 +144,12 @@ class Run {
       : this.#send(egress, stage, target);
   }
 
-  /** What the log has not taken over of large replies, nobody needs. */
-  releaseReplies(): void {
-    for (const ref of this.#replies) this.#context.payloads.release(ref);
+  /** What the log has not taken over of large replies, nobody needs; but for one that goes on. */
+  releaseReplies(kept?: PayloadRef): void {
+    for (const ref of this.#replies.splice(0)) {
+      if (ref === kept) this.#replies.push(ref);
+      else this.#context.payloads.release(ref);
+    }
   }
 
   /** D6: the failed attempt goes to the log at once, because the next one may end like those before it. */
@@ -144,7 +159,7 @@ class Run {
     const verdict = this.#judge(egress, this.#first, outcome, dest);
     const named = withCode(verdict, 'KNEAR_LEASE_LOST');
     if (named.kind !== 'again') return this.#follow(egress, this.#first, named);
-    const next = this.#failedStage(this.#first, named.failure);
+    const next = failedStage(this.#first, named.failure);
     return this.#keep(next, this.#context.clock.nowMs() + named.delayMs);
   }
 
@@ -172,17 +187,23 @@ class Run {
     }
     const startedMs = clock.monotonicMs();
     this.#span = this.#context.tracer?.attempt(egress, stage);
-    let outcome: Outcome | undefined;
+    let routed: Routed | undefined;
     try {
-      outcome = await this.#attempt(egress, stage, target);
+      routed = await this.#attempt(egress, stage, target);
     } finally {
       const durationMs = clock.monotonicMs() - startedMs;
-      slots.give(stage.phase === 'deliver' ? outcome : undefined, durationMs);
+      slots.give(stage.phase === 'deliver' ? routed?.outcome : undefined, durationMs);
     }
+    const { outcome, route } = routed;
     const reply = outcome.kind === 'replied' && claimOf(outcome.event);
     if (reply) this.#replies.push(reply);
+    const isFinished = outcome.kind === 'accepted' || outcome.kind === 'replied';
+    if (!isFinished && route.endpoint !== undefined) this.#failed.add(route.endpoint);
+    if (isFinished && stage.phase === 'deliver') {
+      this.#chain.finished(clock.monotonicMs() - startedMs);
+    }
     const verdict = this.#judge(egress, stage, outcome, target.url);
-    this.#tell(egress, stage, { outcome, verdict, startedMs, dest: target.url });
+    this.#tell(egress, stage, { outcome, verdict, startedMs, dest: target.url, route });
     return this.#follow(egress, stage, verdict);
   }
 
@@ -190,25 +211,19 @@ class Run {
     egress: Egress,
     stage: Stage,
     target: Exclude<Target, { kind: 'ingress' }>,
-  ): Promise<Outcome> {
-    const request = {
-      event: outgoing(egress, stage, this.#context.forSubscriber),
-      namespace: egress.namespace,
-      wantsReply: stage.phase === 'deliver',
-      format: egress.format,
-      timeoutMs: egress.timeoutMs,
-      ...(egress.idleMs !== undefined && { idleMs: egress.idleMs }),
-      replies: { tenant: egress.namespace, claims: egress.claims },
-      ...(this.#span && { traceparent: this.#span.traceparent }),
-    };
-    const { deliverer, topology } = this.#context;
-    return attempt(target, request, {
-      deliverer,
-      topology,
-      nextTurn: () => this.#nextTurn(stage),
-      mayGoOn: () => this.#hold.isCurrent && !this.#hold.isStopping,
-      onReroute: () => this.#context.observer.observe({ kind: 'rerouted', egress }),
-    });
+  ): Promise<Routed> {
+    const event = outgoing(egress, stage, this.#context.forSubscriber);
+    const request = requestOf(egress, stage, { event, traceparent: this.#span?.traceparent });
+    return attempt(
+      target,
+      { egress, request, failed: this.#failed },
+      {
+        ...this.#context,
+        nextTurn: () => this.#nextTurn(stage),
+        mayGoOn: () => this.#hold.isCurrent && !this.#hold.isStopping,
+        onReroute: () => this.#context.observer.observe({ kind: 'rerouted', egress }),
+      },
+    );
   }
 
   /** To a Broker or Channel of ours: no request, but the same door (C5). */
@@ -227,6 +242,8 @@ class Run {
       const admission = admit(ingress, sent, clock.nowMs());
       if (admission.kind === 'admitted') {
         const event = this.#span?.mark(admission.event) ?? admission.event;
+        const hop = this.#hop({ egress, stage, ingress, event });
+        if (hop) return hop;
         const output = { kind: 'event', ingressId: ingress.id, event } as const;
         const settled = await trySettle(this.#hold, [output]);
         if (settled === 'stale') return undefined;
@@ -249,6 +266,37 @@ class Run {
       : this.#follow(egress, stage, verdict);
   }
 
+  /** Where the event goes on here, if it may (C1 to C10). */
+  #hop({ egress, stage, ingress, event }: Handed): Stage | undefined {
+    const { clock, observer } = this.#context;
+    const hasRoom = this.#origin.mayWaitInMemory();
+    const next =
+      this.#unfit(egress, stage) ?? this.#chain.next({ from: egress, ingress, event, hasRoom });
+    const told = { kind: 'hop', egress, ingress, event } as const;
+    if (typeof next === 'string') {
+      observer.observe({ ...told, result: next });
+      return undefined;
+    }
+    observer.observe({ ...told, result: 'taken', to: next.egressId });
+    this.#span?.end(0);
+    this.#chain.add(egress, stage.origin ?? stage.event, clock.nowMs());
+    this.#origin.resize(this.#hold, event);
+    this.releaseReplies(claimOf(event));
+    this.#context = next;
+    this.#turn = undefined;
+    this.#payloadWaits = 0;
+    const sinceMs = clock.monotonicMs();
+    return { phase: 'deliver', attempt: 0, firstAtMs: clock.nowMs(), event, sinceMs };
+  }
+
+  /** C8, and what does not hop wherever it goes. */
+  #unfit({ hops }: Egress, { phase }: Stage): HopRefusal | undefined {
+    if (!hops.isOn) return 'off';
+    if (phase === 'dead-letter') return 'dead-letter';
+    if (this.#hold.isStopping) return 'stopping';
+    return this.#hold.isCurrent && this.#hold.delivery.isOpen ? undefined : 'lease';
+  }
+
   /**
    * A Broker keeps the reply for a second; then the delivery has failed and the subscriber is asked again.
    * Source: Knative Eventing control-plane specification, "Event Delivery"; the reference retries the reply alone.
@@ -258,13 +306,7 @@ class Run {
     if (this.#context.clock.monotonicMs() - stage.sinceMs < REPLY_PATIENCE_MS) {
       return this.#waitHere(stage, REPLY_RETRY_MS);
     }
-    const asked: Stage = {
-      phase: 'deliver',
-      attempt: stage.askedInVain ?? 0,
-      firstAtMs: stage.firstAtMs,
-      event: stage.origin ?? stage.event,
-      sinceMs: this.#context.clock.monotonicMs(),
-    };
+    const asked = askedStage(stage, this.#context.clock.monotonicMs());
     const verdict = this.#judge(
       egress,
       asked,
@@ -275,24 +317,13 @@ class Run {
   }
 
   #tell(egress: Egress, stage: Stage, what: Attempted): void {
-    observeAttempt(this.#scope(egress), stage, { ...what, span: this.#span });
+    observeAttempt(this.#scope(egress, stage.event), stage, { ...what, span: this.#span });
   }
 
   // --- verdicts -------------------------------------------------------------------------------------------------------
 
   #judge(egress: Egress, stage: Stage, outcome: Outcome, dest: string): Verdict {
-    const verdict = judge(outcome, {
-      policy: egress.retry,
-      attempt: stage.attempt,
-      dest,
-      replies: egress.kind === 'trigger' ? 'strict' : egress.reply ? 'lenient' : 'ignored',
-      backoffMaxMs: this.#context.backoffMaxMs,
-    });
-    // K37 is about data of the event itself, which it still has when that of its reply is lost.
-    const isReplyLost = stage.phase === 'reply' && outcome.kind === 'payload';
-    return isReplyLost && verdict.kind === 'exhausted'
-      ? withCode(verdict, 'KNEAR_REPLY_INVALID')
-      : verdict;
+    return verdictOn(outcome, { egress, stage, dest, backoffMaxMs: this.#context.backoffMaxMs });
   }
 
   #follow(egress: Egress, stage: Stage, verdict: Verdict): Next {
@@ -308,7 +339,7 @@ class Run {
         if (!this.#hold.isCurrent || !this.#hold.delivery.isOpen) return undefined;
         if (verdict.kind === 'wait') return this.#waitForPayload(egress, stage);
         return verdict.kind === 'again'
-          ? this.#wait(egress, this.#failedStage(stage, verdict.failure), verdict.delayMs)
+          ? this.#wait(egress, failedStage(stage, verdict.failure), verdict.delayMs)
           : this.#exhausted(egress, stage, verdict.failure);
     }
   }
@@ -317,15 +348,10 @@ class Run {
     // Only a subscriber is asked for a reply; what a reply target or a dead letter sink says is ignored.
     if (stage.phase !== 'deliver' || !egress.reply) return this.#settleAndEnd(egress, stage);
     const traced = this.#span?.adopt(reply) ?? reply;
-    return {
-      phase: 'reply',
-      attempt: 0,
-      firstAtMs: stage.firstAtMs,
-      event: egress.reply.kind === 'ingress' ? asReply(traced, stage.event) : traced,
-      origin: stage.event,
+    return replyStage(egress.reply, stage, {
+      reply: traced,
       sinceMs: this.#context.clock.monotonicMs(),
-      askedInVain: stage.attempt,
-    };
+    });
   }
 
   /** K33: the store's trouble is not the subscriber's. */
@@ -341,7 +367,7 @@ class Run {
   #wait(egress: Egress, next: Stage, delayMs: number): Next {
     // An ordered event keeps its place: its successors wait behind it.
     const isHere =
-      egress.order === 'key' || (delayMs <= MEMORY_WAIT_MAX_MS && this.#context.mayWaitInMemory());
+      egress.order === 'key' || (delayMs <= MEMORY_WAIT_MAX_MS && this.#origin.mayWaitInMemory());
     this.#context.observer.observe({
       kind: 'waiting',
       egress,
@@ -354,15 +380,6 @@ class Run {
     return isHere
       ? this.#waitHere(next, delayMs)
       : this.#keep(next, this.#context.clock.nowMs() + delayMs);
-  }
-
-  #failedStage(stage: Stage, failure: Failure): Stage {
-    return {
-      ...stage,
-      attempt: stage.attempt + 1,
-      // A dead letter tells why the event failed, not why its sink does.
-      ...(stage.phase !== 'dead-letter' && { lastFailure: failure }),
-    };
   }
 
   async #waitHere(next: Stage, delayMs: number): Promise<Stage | undefined> {
@@ -383,10 +400,11 @@ class Run {
   }
 
   #withoutSink(egress: Egress, event: CloudEvent, failure: Failure): Next {
-    const scope = this.#scope(egress);
+    const scope = this.#scope(egress, event);
     if (egress.exhausted === 'drop') return end(scope, 'dropped', { failure });
     const atMs = this.#context.clock.nowMs();
-    return end(scope, 'parked', { failure, outputs: [{ kind: 'parked', event, failure, atMs }] });
+    const output = { kind: 'parked', event, failure, atMs, ...this.#whose() } as const;
+    return end(scope, 'parked', { failure, outputs: [output] });
   }
 
   /** The resource was edited under the delivery: the address of this phase is not there any more. */
@@ -398,19 +416,24 @@ class Run {
   }
 
   #settleAndEnd(egress: Egress, stage: Stage): Next {
-    const scope = this.#scope(egress);
+    const scope = this.#scope(egress, stage.origin ?? stage.event);
     return stage.phase === 'dead-letter'
       ? end(scope, 'dead-lettered', stage.lastFailure && { failure: stage.lastFailure })
       : end(scope, 'delivered');
   }
 
-  #scope(egress: Egress): EndingScope {
-    return { hold: this.#hold, context: this.#context, egress };
+  #scope(egress: Egress, event: CloudEvent): EndingScope {
+    return { hold: this.#hold, context: this.#context, egress, chain: this.#chain, event };
+  }
+
+  /** C3: Work and parked entries are of the egress that the event has come to. */
+  #whose(): { readonly egressId?: string } {
+    return this.#chain.hops > 0 ? { egressId: this.#context.egressId } : {};
   }
 
   #ended(egress: Egress, stage: Stage): undefined {
     this.#span?.end(0);
-    const scope = this.#scope(egress);
+    const scope = this.#scope(egress, stage.origin ?? stage.event);
     if (stage.phase === 'dead-letter') observeEnd(scope, 'dead-lettered', stage.lastFailure);
     else observeEnd(scope, 'delivered');
   }
@@ -427,9 +450,10 @@ class Run {
   async #keep(stage: Stage, dueAtMs: number): Promise<undefined> {
     const { phase, attempt, firstAtMs, lastFailure, event, origin } = stage;
     const work = { phase, attempt, firstAtMs, ...(lastFailure && { lastFailure }) };
-    await trySettle(this.#hold, [
-      { kind: 'work', work, event, dueAtMs, ...(origin && { origin }) },
+    const settled = await trySettle(this.#hold, [
+      { kind: 'work', work, event, dueAtMs, ...(origin && { origin }), ...this.#whose() },
     ]);
+    if (settled === 'taken') observeLinks({ context: this.#context, chain: this.#chain });
   }
 
   /** A retry goes to the endpoint after the one before; the first attempt takes its turn among all events. */

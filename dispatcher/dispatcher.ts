@@ -11,11 +11,15 @@
 import type { Clock, Timer } from '../core/ports/time.ts';
 import type { CloudEvent } from '../core/event.ts';
 import { forSubscriber } from '../core/rules/admit.ts';
+import type { Match } from '../core/ports/event-log.ts';
+import type { Vantage } from '../core/rules/nearness.ts';
 import type { Topology } from '../core/topology.ts';
 import { Budget } from './budget.ts';
 import type { BudgetLimits } from './budget.ts';
 import { EgressLoop } from './egress-loop.ts';
 import type { LoopContext } from './egress-loop.ts';
+import { Loads } from './placement/loads.ts';
+import { endpointKeys, Router } from './placement/router.ts';
 
 /** As many as may be open: the next turn's work for all slots, and not more than milliseconds of it. */
 const BACKLOG_MAX = 1_000;
@@ -28,8 +32,9 @@ const BACKLOG_CHECK_MS = 10;
 
 export interface DispatcherOptions extends Omit<
   LoopContext,
-  'budget' | 'topology' | 'forSubscriber'
+  'budget' | 'topology' | 'forSubscriber' | 'hops' | 'placement'
 > {
+  readonly match: Match;
   readonly open: BudgetLimits;
   /** How long the log keeps what it holds for an egress that is gone. */
   readonly goneAfterMs: number;
@@ -37,12 +42,17 @@ export interface DispatcherOptions extends Omit<
   isBusy(): boolean;
   /** What a turn of the event loop takes; absent: nothing. */
   lateMs?(): number;
+  /** Where it is; absent: nobody knows. */
+  readonly vantage?: Vantage;
+  /** In a cluster: a Service has an address of its own, and a pod one that its containers share. Absent: it is none. */
+  readonly isCluster?: boolean;
 }
 
 export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #clock: Clock;
   readonly #budget: Budget;
+  readonly #loads: Loads;
   readonly #loops = new Map<string, EgressLoop>();
   readonly #goneTimers = new Map<string, Timer>();
   #topology: Topology;
@@ -55,10 +65,20 @@ export class Dispatcher {
     this.#options = options;
     this.#clock = options.clock;
     this.#budget = new Budget(options.open, options.clock);
+    const { vantage = {}, isCluster = false, clock, slotsMax } = options;
+    this.#loads = new Loads(clock, slotsMax);
+    const router = new Router({ vantage, loads: this.#loads, usesLoopback: isCluster });
     this.#context = {
       ...options,
+      placement: { router, loads: this.#loads, hasServices: isCluster },
       budget: this.#budget,
       topology: () => this.#topology,
+      hops: {
+        match: options.match,
+        contextOf: (egressId) => this.#loops.get(egressId)?.dispatchContext,
+        // One process applies resources and says that they are ready: here they are never older.
+        isConfirmed: () => true,
+      },
       forSubscriber: remembering(forSubscriber),
     };
   }
@@ -79,6 +99,7 @@ export class Dispatcher {
       else loop.resume();
     }
     this.#watchGone(topology);
+    this.#loads.forgetBut(endpointKeys(topology));
   }
 
   /** Open deliveries, of all egresses. */

@@ -8,7 +8,7 @@
  *   loop itself goes on.
  */
 import { codeOf } from '../core/errors.ts';
-import { attributeText, claimOf } from '../core/event.ts';
+import { attributeText, claimOf, eventSizeBytes } from '../core/event.ts';
 import type { CloudEvent } from '../core/event.ts';
 import type { Deliverer } from '../core/ports/deliverer.ts';
 import { EXTEND_MS } from '../core/ports/event-log.ts';
@@ -18,10 +18,14 @@ import type { Payloads } from '../core/ports/payloads.ts';
 import type { Clock, Timer } from '../core/ports/time.ts';
 import type { Tracer } from '../core/ports/tracer.ts';
 import { compileFilter } from '../core/rules/filter.ts';
+import type { NextState } from '../core/rules/hop.ts';
 import type { Egress, Topology } from '../core/topology.ts';
+import { Behind } from './behind.ts';
 import type { Budget } from './budget.ts';
+import type { Placement } from './attempt.ts';
+import type { Hops } from './chain.ts';
 import { dispatch } from './dispatch.ts';
-import type { DispatchContext } from './dispatch.ts';
+import type { DispatchContext } from './context.ts';
 import { Hold } from './hold.ts';
 import { Lanes } from './lanes.ts';
 import { Slots } from './slots.ts';
@@ -42,6 +46,8 @@ export interface LoopContext {
   readonly slotsMax: number;
   readonly backoffMaxMs: number;
   readonly payloads: Pick<Payloads, 'release'>;
+  readonly hops: Hops;
+  readonly placement: Placement;
   /** `forSubscriber`, the same result each time, so that an event is encoded once for all who get it. */
   forSubscriber(event: CloudEvent): CloudEvent;
   topology(): Topology;
@@ -64,6 +70,7 @@ export class EgressLoop {
   readonly #stop = new AbortController();
   readonly #holds = new Set<Hold>();
   readonly #lanes = new Lanes();
+  readonly #behind = new Behind();
   #extension: Timer | undefined;
   #compiled: Compiled | undefined;
   #pausing = new AbortController();
@@ -79,12 +86,20 @@ export class EgressLoop {
     this.slots = new Slots({ max: context.slotsMax, onFree: () => this.#whenRoom?.() });
     this.#dispatch = {
       ...context,
+      egressId: id,
       slots: this.slots,
+      asNext: () => this.#asNext(),
+      resize: (hold, event) => this.#resize(hold, event),
       egress: () => this.#egress(),
       mayWaitInMemory: () =>
         !context.budget.isTight && this.#holds.size <= this.slots.limit + OPEN_BESIDE_SLOTS / 2,
       nextTurn: () => (this.#turn += 1),
     };
+  }
+
+  /** For hops that come to this egress, too. */
+  get dispatchContext(): DispatchContext {
+    return this.#dispatch;
   }
 
   get isPaused(): boolean {
@@ -141,7 +156,9 @@ export class EgressLoop {
         // Nothing is there for us: the turn that we may have been given is somebody else's.
         if (!this.#hasBacklog()) this.#context.budget.passOn();
         this.#isHungry = true;
-        for (const delivery of await pulling) this.#start(delivery);
+        const deliveries = await pulling;
+        this.#behind.served(deliveries, this.#context.clock);
+        for (const delivery of deliveries) this.#start(delivery);
         this.#context.budget.passOn();
       } catch (error) {
         this.#isHungry = false;
@@ -163,7 +180,38 @@ export class EgressLoop {
   }
 
   #hasBacklog(): boolean {
-    return this.#context.log.lag(this.id).ready > this.#holds.size;
+    return this.#backlog() > 0;
+  }
+
+  /** What waits in the log. */
+  #backlog(): number {
+    return this.#context.log.lag(this.id).ready - this.#holds.size;
+  }
+
+  #asNext(): NextState {
+    const backlog = this.#backlog();
+    const { slots } = this;
+    return {
+      isPaused: this.isPaused,
+      isHere: this.#isHere(),
+      freeSlots: slots.free,
+      slots: slots.limit,
+      waiting: slots.waiting,
+      backlog,
+      behindMs: this.#behind.ms(backlog, this.#context.clock.monotonicMs()),
+    };
+  }
+
+  #isHere(): boolean {
+    const egress = this.#egress()?.egress;
+    const { placement, topology } = this.#context;
+    return !!egress && placement.router.isHere(egress.subscriber, egress.placement, topology());
+  }
+
+  #resize(hold: Hold, event: CloudEvent): void {
+    const bytes = heldBytes(event, eventSizeBytes(event));
+    this.#context.budget.resize(bytes - hold.bytes);
+    hold.bytes = bytes;
   }
 
   async #room(paused: AbortSignal): Promise<void> {
@@ -182,25 +230,25 @@ export class EgressLoop {
   }
 
   #start(delivery: Delivery): void {
-    const bytes = heldBytes(delivery);
+    const bytes = heldBytes(delivery.event, delivery.sizeBytes);
     // Several loops may have seen the same free place.
     if (this.#stop.signal.aborted || !this.#context.budget.take(bytes)) {
       delivery.release();
       return;
     }
     const { clock } = this.#context;
-    const hold = new Hold({ delivery, clock, stop: this.#stop.signal });
+    const hold = new Hold({ delivery, bytes, clock, stop: this.#stop.signal });
     this.#holds.add(hold);
     this.#extension ??= clock.after(EXTEND_MS, () => {
       this.#extend();
     });
     this.#run(hold).then(
       () => {
-        this.#release(hold, bytes);
+        this.#release(hold);
       },
       (error: unknown) => {
         this.#context.onBug(error, this.id);
-        this.#release(hold, bytes);
+        this.#release(hold);
       },
     );
   }
@@ -224,9 +272,9 @@ export class EgressLoop {
     return (this.#compiled = { egress, correlationKeys, matches });
   }
 
-  #release(hold: Hold, bytes: number): void {
+  #release(hold: Hold): void {
     this.#holds.delete(hold);
-    this.#context.budget.give(bytes);
+    this.#context.budget.give(hold.bytes);
     this.#whenRoom?.();
     if (this.#holds.size > 0) return;
     this.#extension?.cancel();
@@ -252,6 +300,6 @@ export class EgressLoop {
 /** What is read of claimed data and not yet taken by the subscriber: two pieces of 128 KiB. */
 const CLAIMED_BYTES = 256 * 1024;
 
-function heldBytes({ event, sizeBytes }: Delivery): number {
+function heldBytes(event: CloudEvent, sizeBytes: number): number {
   return claimOf(event) ? sizeBytes + CLAIMED_BYTES : sizeBytes;
 }

@@ -4,7 +4,9 @@ import type { ErrorCode } from '../core/errors.ts';
 import type { Failure, Output } from '../core/ports/event-log.ts';
 import type { End, Observer } from '../core/ports/observer.ts';
 import type { Clock } from '../core/ports/time.ts';
+import type { CloudEvent } from '../core/event.ts';
 import type { Egress } from '../core/topology.ts';
+import type { Chain } from './chain.ts';
 import type { Hold } from './hold.ts';
 
 const NO_OUTPUTS: readonly Output[] = [];
@@ -13,6 +15,9 @@ export interface EndingScope {
   readonly hold: Hold;
   readonly context: { readonly observer: Observer; readonly clock: Clock };
   readonly egress: Egress;
+  readonly chain: Pick<Chain, 'links' | 'sinceMs'>;
+  /** What was delivered: a reply on its way is not the event whose life ends here. */
+  readonly event: CloudEvent;
 }
 
 /** Settles, then tells. A settle that the log undoes is not an end: the delivery comes back. `undefined`: that is done. */
@@ -33,20 +38,24 @@ export function end(
 }
 
 /** Tells of an end that the log has taken. */
-export function observeEnd(
-  { hold: { delivery }, context, egress }: EndingScope,
-  how: End,
-  failure?: Failure,
-): void {
+export function observeEnd(scope: EndingScope, how: End, failure?: Failure): void {
+  observeLinks(scope);
+  const { context, egress, chain, event } = scope;
   context.observer.observe({
     kind: 'ended',
     egress,
-    // A reply on its way is not the event whose life ends here.
-    event: delivery.origin ?? delivery.event,
+    event,
     end: how,
-    ageMs: context.clock.nowMs() - delivery.acceptedAtMs,
+    ageMs: context.clock.nowMs() - chain.sinceMs,
     ...(failure && { failure }),
   });
+}
+
+/** C1: the log has taken over what the hops up to here have led to. */
+export function observeLinks({ context, chain }: Pick<EndingScope, 'context' | 'chain'>): void {
+  for (const link of chain.links) {
+    context.observer.observe({ kind: 'ended', end: 'delivered', ...link });
+  }
 }
 
 /**

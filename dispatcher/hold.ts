@@ -11,13 +11,16 @@ import type { Clock } from '../core/ports/time.ts';
 
 export class Hold {
   readonly delivery: Delivery;
+  /** Of memory that it is counted with. */
+  bytes: number;
   readonly #clock: Clock;
   readonly #stop: AbortSignal;
   #leaseUntilMs: number;
   #wake: (() => void) | undefined;
 
-  constructor(options: { delivery: Delivery; clock: Clock; stop: AbortSignal }) {
+  constructor(options: { delivery: Delivery; bytes: number; clock: Clock; stop: AbortSignal }) {
     this.delivery = options.delivery;
+    this.bytes = options.bytes;
     this.#clock = options.clock;
     this.#stop = options.stop;
     this.#leaseUntilMs = options.clock.monotonicMs() + LEASE_MS;

@@ -1,23 +1,6 @@
-/**
- * How many requests of one egress may be in flight, found out by trying.
- *
- * A slot is one request from connect to answer. The limit grows while more concurrency does not make the subscriber
- * slower, and halves when the subscriber says, in one way or another, that it has enough.
- */
+/** How many requests of one egress may be in flight. A slot is one request from connect to answer. */
 import type { Outcome } from '../core/ports/deliverer.ts';
-
-/** Small enough not to hurt a subscriber that takes one request at a time, large enough not to crawl at first. */
-const INITIAL = 4;
-/** The limit may grow while the median is at most this much above the best one seen. */
-const SLOWER_FACTOR = 1.5;
-/** Below this, differences are scheduling noise of a busy machine, not a slower subscriber. */
-const NOISE_MS = 2;
-/**
- * The best median is forgotten by a factor of e in this time of full load, so that a subscriber that became slower for
- * good can be learnt. Not faster: when this very process is what is slow, each round would forget how fast it could be,
- * and open more requests that wait for nothing but us.
- */
-const FORGET_MS = 30_000;
+import { Limit } from './limit.ts';
 
 export interface SlotsOptions {
   readonly max: number;
@@ -26,52 +9,47 @@ export interface SlotsOptions {
 }
 
 export class Slots {
-  readonly #max: number;
   readonly #onFree: (() => void) | undefined;
-  #limit: number;
-  #inUse = 0;
+  readonly #limit: Limit;
   #waiters: (() => void)[] = [];
-  /** Latencies since the limit last changed, and whether all slots were in use at some time. */
-  #window: number[] = [];
-  #wasFull = false;
-  #bestMedianMs = Number.POSITIVE_INFINITY;
-  #lastMedianMs = Number.POSITIVE_INFINITY;
-  /** Requests still in flight that were sent under a limit that has been halved since. */
-  #outdated = 0;
 
   constructor({ max, onFree }: SlotsOptions) {
-    this.#max = max;
     this.#onFree = onFree;
-    this.#limit = Math.min(INITIAL, max);
+    this.#limit = new Limit(max);
   }
 
   get limit(): number {
-    return this.#limit;
+    return this.#limit.value;
   }
 
   get inUse(): number {
-    return this.#inUse;
+    return this.#limit.inUse;
+  }
+
+  /** How many wait for a slot. */
+  get waiting(): number {
+    return this.#waiters.length;
   }
 
   /** Slots that are neither in use nor promised to somebody who waits. */
   get free(): number {
-    return Math.max(0, this.#limit - this.#inUse - this.#waiters.length);
+    return Math.max(0, this.limit - this.inUse - this.#waiters.length);
   }
 
   /** Median latency of the last full window, ms; infinite before there was one, and after an error. */
   get medianMs(): number {
-    return this.#lastMedianMs;
+    return this.#limit.medianMs;
   }
 
   /** Resolves when the caller has a slot, first come first served. `undefined`: it has one already. */
   take(): Promise<void> | undefined {
-    if (this.#inUse < this.#limit && this.#waiters.length === 0) {
-      this.#use();
+    if (this.inUse < this.limit && this.#waiters.length === 0) {
+      this.#limit.use();
       return undefined;
     }
     return new Promise((resolve) => {
       this.#waiters.push(() => {
-        this.#use();
+        this.#limit.use();
         resolve();
       });
     });
@@ -79,61 +57,8 @@ export class Slots {
 
   /** Gives a slot back, with what the request came to; `undefined` when it says nothing about the subscriber. */
   give(outcome?: Outcome, durationMs = 0): void {
-    this.#inUse -= 1;
-    const isOutdated = this.#outdated > 0;
-    if (isOutdated) this.#outdated -= 1;
-    if (outcome) this.#learn(outcome, { durationMs, isOutdated });
-    while (this.#inUse < this.#limit && this.#waiters.length > 0) this.#waiters.shift()?.();
+    this.#limit.give(outcome, durationMs);
+    while (this.inUse < this.limit && this.#waiters.length > 0) this.#waiters.shift()?.();
     this.#onFree?.();
-  }
-
-  #use(): void {
-    this.#inUse += 1;
-    if (this.#inUse >= this.#limit) this.#wasFull = true;
-  }
-
-  #learn(
-    outcome: Outcome,
-    { durationMs, isOutdated }: { durationMs: number; isOutdated: boolean },
-  ): void {
-    if (isOverload(outcome)) {
-      this.#lastMedianMs = Number.POSITIVE_INFINITY;
-      // What was sent under the old limit says no more about the new one.
-      if (isOutdated) return;
-      this.#resize(this.#limit / 2);
-      this.#outdated = this.#inUse;
-      return;
-    }
-    // Other errors say that the subscriber has trouble, so it does not get more at once, but less would not help it.
-    if (outcome.kind !== 'accepted' && outcome.kind !== 'replied') return;
-    this.#window.push(durationMs);
-    if (this.#window.length < this.#limit) return;
-    const median = this.#window.sort((a, b) => a - b)[this.#window.length >> 1] ?? 0;
-    // Of a window with all slots in use, which alone may raise the limit, the mean is the time that it took.
-    const meanMs = this.#window.reduce((sum, each) => sum + each, 0) / this.#window.length;
-    const isFast = median <= Math.max(this.#bestMedianMs * SLOWER_FACTOR, NOISE_MS);
-    this.#lastMedianMs = median;
-    this.#bestMedianMs = Math.min(this.#bestMedianMs * (1 + meanMs / FORGET_MS), median);
-    this.#resize(this.#wasFull && isFast ? this.#limit + 1 : this.#limit);
-  }
-
-  #resize(limit: number): void {
-    this.#limit = Math.min(Math.max(Math.floor(limit), 1), this.#max);
-    this.#window = [];
-    this.#wasFull = this.#inUse >= this.#limit;
-  }
-}
-
-function isOverload(outcome: Outcome): boolean {
-  switch (outcome.kind) {
-    case 'rejected':
-      return outcome.status === 429 || outcome.status === 503;
-    case 'unreachable':
-      return outcome.code === 'KNEAR_TIMEOUT' || outcome.code === 'KNEAR_RESET';
-    case 'accepted':
-    case 'replied':
-    case 'malformed':
-    case 'payload':
-      return false;
   }
 }

@@ -1,5 +1,6 @@
 /** Where a delivery stands between two attempts. */
 import type { CloudEvent } from '../core/event.ts';
+import { asReply } from '../core/rules/admit.ts';
 import { deadLetterEvent, isLostData } from '../core/rules/dead-letter.ts';
 import type { Delivery, Failure, Phase, Work } from '../core/ports/event-log.ts';
 import type { Egress, Target } from '../core/topology.ts';
@@ -77,4 +78,39 @@ export function deadLetterStage(
 
 export function isReplyOfBroker(egress: Egress, stage: Stage): boolean {
   return egress.kind === 'trigger' && stage.phase === 'reply';
+}
+
+/** After a failed attempt. */
+export function failedStage(stage: Stage, failure: Failure): Stage {
+  return {
+    ...stage,
+    attempt: stage.attempt + 1,
+    // A dead letter tells why the event failed, not why its sink does.
+    ...(stage.phase !== 'dead-letter' && { lastFailure: failure }),
+  };
+}
+
+/** The subscriber has answered, and its reply goes to `target`. @param sinceMs monotonic, now */
+export function replyStage(
+  target: Target,
+  stage: Stage,
+  { reply, sinceMs }: { readonly reply: CloudEvent; readonly sinceMs: number },
+): Stage {
+  return {
+    phase: 'reply',
+    attempt: 0,
+    firstAtMs: stage.firstAtMs,
+    event: target.kind === 'ingress' ? asReply(reply, stage.event) : reply,
+    origin: stage.event,
+    sinceMs,
+    askedInVain: stage.attempt,
+  };
+}
+
+/** The reply is not taken: the subscriber is asked again. @param sinceMs monotonic, now */
+export function askedStage(
+  { firstAtMs, askedInVain = 0, origin, event }: Stage,
+  sinceMs: number,
+): Stage {
+  return { phase: 'deliver', attempt: askedInVain, firstAtMs, event: origin ?? event, sinceMs };
 }

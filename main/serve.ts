@@ -218,6 +218,7 @@ function openDispatcher(settings: Settings, parts: Parts): Dispatcher {
   const busy = watchBusy(clock);
   const dispatcher = new Dispatcher(plan.topology, {
     log,
+    match: plan.match,
     deliverer,
     payloads,
     observer,

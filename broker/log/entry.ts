@@ -182,23 +182,34 @@ export function whenAllSafe(entries: readonly Entry[], listener: SafeListener): 
 
 export type KeptOutput = Exclude<Output, { kind: 'event' }>;
 
-/** What an output that stays with its egress leaves on disk, given the delivery that it came from. */
+export type KeptRow = Exclude<PendingRow, { kind: 'ready' }>;
+
+/** What Work or a parked entry leaves on disk. @param origin of Work: the record of what it replies to */
 export function pendingRow(
-  row: Row,
-  content: RowContent,
   output: KeptOutput,
   nowMs: number,
-): Exclude<PendingRow, { kind: 'ready' }> {
+  origin: Position | undefined,
+): KeptRow {
   if (output.kind === 'parked') {
     return { kind: 'parked', failure: output.failure, atMs: output.atMs };
   }
-  const { work, origin } = output;
-  const dueAtMs = output.dueAtMs <= nowMs ? 0 : output.dueAtMs;
-  if (!origin) return { kind: 'work', work, dueAtMs };
-  if (origin === content.event) return { kind: 'work', work, dueAtMs, origin: row.position };
+  const { work, dueAtMs } = output;
+  return {
+    kind: 'work',
+    work,
+    dueAtMs: dueAtMs <= nowMs ? 0 : dueAtMs,
+    ...(origin !== undefined && { origin }),
+  };
+}
+
+/** The record of what Work for the egress of a delivery replies to: that of the delivery, or of its own origin. */
+export function originOf(row: Row, content: RowContent, output: KeptOutput): Position | undefined {
+  const origin = output.kind === 'work' ? output.origin : undefined;
+  if (!origin) return undefined;
+  if (origin === content.event) return row.position;
   assert(
     origin === content.origin?.event,
     'the origin of Work is the event of the delivery, or its origin',
   );
-  return { kind: 'work', work, dueAtMs, origin: content.origin.position };
+  return content.origin.position;
 }

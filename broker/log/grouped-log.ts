@@ -41,10 +41,11 @@ import { closedError, Committer } from './committer.ts';
 import { dropBatch, dropFromMemory } from './drop.ts';
 import { DueTimers, type DueTimer } from './due-timers.ts';
 import type { EgressQueue } from './egress-queue.ts';
-import { Entry, pendingRow, whenAllSafe } from './entry.ts';
-import type { KeptOutput, Row, RowContent } from './entry.ts';
+import { Entry, whenAllSafe } from './entry.ts';
+import type { Row, RowContent } from './entry.ts';
 import { timerKey } from './keys.ts';
 import { noCounts } from './group.ts';
+import { KeptOutputs } from './kept-outputs.ts';
 import { Leases } from './leases.ts';
 import { LogDelivery } from './log-delivery.ts';
 import { Parking } from './parking.ts';
@@ -79,6 +80,7 @@ export class GroupedLog implements EventLog {
   readonly #leases: Leases;
   readonly #timers: DueTimers;
   readonly #committer: Committer;
+  readonly #kept: KeptOutputs;
   readonly #payloads: PayloadHolders;
   #isClosed = false;
   #closing: Promise<void> | undefined;
@@ -149,6 +151,14 @@ export class GroupedLog implements EventLog {
       queues: () => this.#accounts.queues(),
       findQueue: (egressId) => this.#accounts.findQueue(egressId),
       failure,
+    });
+    this.#kept = new KeptOutputs({
+      clock,
+      committer: this.#committer,
+      parking: this.#parking,
+      queueOf: (egressId) => this.#accounts.queue(egressId),
+      create: (ingressId, event) =>
+        this.#createEntry(ingressId, event, { isEarly: false, graceMs: 0 }),
     });
   }
 
@@ -275,7 +285,7 @@ export class GroupedLog implements EventLog {
       ),
     );
     const kept = outputs.filter((output) => output.kind !== 'event');
-    const keptEntries = kept.map((output) => this.#keep(row, content, output));
+    const keptEntries = kept.map((output) => this.#kept.keep(row, content, output));
     // L2: what stays with the record itself counts when that is durable, and needs no counting then.
     const isRecordKept = keptEntries.includes(undefined);
     if (entry && !isRecordKept) {
@@ -353,36 +363,6 @@ export class GroupedLog implements EventLog {
     } else {
       this.#committer.open.removeRow(row, content);
     }
-  }
-
-  /**
-   * Work or a parked entry goes to the record it is about: the delivery's, its origin's, or a new one, which is
-   * returned.
-   */
-  #keep(row: Row, content: RowContent, output: KeptOutput): Entry | undefined {
-    const { queue } = row;
-    const group = this.#committer.open;
-    const pending = pendingRow(row, content, output, this.#clock.nowMs());
-    const own = output.event === content.event ? row : undefined;
-    const record = own ?? (output.event === content.origin?.event ? content.origin : undefined);
-    const sizeBytes = own ? content.sizeBytes : eventSizeBytes(output.event);
-    let created: Entry | undefined;
-    if (record && own?.entry?.state !== 'open') {
-      group.putRow({ queue, position: record.position, sizeBytes, row: pending });
-    } else {
-      const late = { isEarly: false, graceMs: 0 };
-      if (!own?.entry) created = this.#createEntry(content.account.id, output.event, late);
-      const entry = own?.entry ?? created;
-      entry?.rows.set(queue, pending);
-      // Never counted down: it is safe when it is durable.
-      if (created) created.uncounted = 1;
-      if (pending.kind === 'work' && pending.origin !== undefined) group.refer(pending.origin, 1);
-      group.hurry();
-    }
-    if (pending.kind === 'parked') this.#parking.arrived(queue, sizeBytes);
-    else if (pending.dueAtMs === 0) queue.counts.ready += 1;
-    else queue.counts.delayed += 1;
-    return created;
   }
 
   /** A damaged record does not hold up the others: it comes back when its lease is over. */

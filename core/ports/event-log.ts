@@ -204,11 +204,15 @@ export interface Delivery extends Work {
   extend(): void;
 }
 
-/** What a settle leaves behind. An output that carries the delivery's own `event` or `origin` keeps its record. */
+/**
+ * What a settle leaves behind. An output that carries the delivery's own `event` or `origin` keeps its record.
+ * `egressId`: whose Work or parked entry it becomes; absent: that of the delivery.
+ */
 export type Output =
   | { readonly kind: 'event'; readonly ingressId: string; readonly event: CloudEvent }
   | {
       readonly kind: 'work';
+      readonly egressId?: string;
       readonly work: Work;
       readonly event: CloudEvent;
       readonly origin?: CloudEvent;
@@ -217,6 +221,7 @@ export type Output =
     }
   | {
       readonly kind: 'parked';
+      readonly egressId?: string;
       readonly event: CloudEvent;
       readonly failure: Failure;
       readonly atMs: number;

@@ -4,6 +4,8 @@
  */
 import type { ErrorCode } from '../errors.ts';
 import type { CloudEvent } from '../event.ts';
+import type { HopRefusal } from '../rules/hop.ts';
+import type { Nearness, RouteReason } from '../rules/nearness.ts';
 import type { Egress, Ingress } from '../topology.ts';
 import type { Failure, Phase } from './event-log.ts';
 
@@ -22,6 +24,14 @@ export interface Observer {
  * - gone: its egress was deleted
  */
 export type End = 'delivered' | 'filtered' | 'dead-lettered' | 'parked' | 'dropped' | 'gone';
+
+/** Which address was called, and why. */
+export interface RouteTaken {
+  readonly reason: RouteReason;
+  /** Host and port; absent: the address as given. */
+  readonly endpoint?: string;
+  readonly nearness?: Nearness;
+}
 
 export type Happening =
   /** 202: kept, or settled everywhere, or wanted by nobody. `durationMs` from the first byte of the request. */
@@ -55,9 +65,26 @@ export type Happening =
       readonly dest: string;
       readonly status: number;
       readonly code?: ErrorCode;
+      /** Local hops that have led here; 0: it came from the log. */
+      readonly hops: number;
+      /** Absent: to a Broker or Channel of ours, which is no request. */
+      readonly route?: RouteTaken;
       /** What a subscriber answered, when that is an event. */
       readonly reply?: CloudEvent;
       readonly durationMs: number;
+    }
+  /**
+   * An event for a Broker or Channel of ours goes on to its next egress without the log (`taken`), or through it, for this
+   * reason. `egress`: where it comes from.
+   */
+  | {
+      readonly kind: 'hop';
+      readonly egress: Egress;
+      readonly ingress: Ingress;
+      readonly event: CloudEvent;
+      readonly result: 'taken' | HopRefusal;
+      /** Id of the egress that it goes on to; absent: it is refused. */
+      readonly to?: string;
     }
   /** An attempt could not reach one endpoint and goes on with another; it is told as `attempted` when it is over. */
   | { readonly kind: 'rerouted'; readonly egress: Egress }

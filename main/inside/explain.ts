@@ -8,7 +8,7 @@
  * Why a filter did not want an event is worked out here and now, with the attributes and the Topology of that moment.
  */
 import { KnearError } from '../../core/errors.ts';
-import type { Attributes } from '../../core/event.ts';
+import type { Attributes, CloudEvent } from '../../core/event.ts';
 import { claimOf, dataSizeBytes, payloadId } from '../../core/event.ts';
 import type { Match } from '../../core/ports/event-log.ts';
 import type { Observer } from '../../core/ports/observer.ts';
@@ -62,28 +62,42 @@ export function openExplain(options: ExplainOptions): Explain {
       match: (match) => match,
     };
   }
+  const visited: Visited = (event, ingressId, matched) => {
+    const { revision, ingresses } = topologies.current();
+    stories.visited(event, {
+      ingress: ingresses.get(ingressId),
+      attributes: event.attributes,
+      dataBytes: dataSizeBytes(event),
+      claim: claimOf(event),
+      atMs: clock.nowMs(),
+      matched,
+      revision,
+      answeredMs: undefined,
+    });
+  };
   return {
-    observer: observerOf(stories, clock),
+    observer: observerOf({ stories, visited, clock }),
     routes,
     match: (match) => (ingressId, event) => {
       const result = match(ingressId, event);
-      const { revision, ingresses } = topologies.current();
-      stories.visited(event, {
-        ingress: ingresses.get(ingressId),
-        attributes: event.attributes,
-        dataBytes: dataSizeBytes(event),
-        claim: claimOf(event),
-        atMs: clock.nowMs(),
-        matched: result.egressIds,
-        revision,
-        answeredMs: undefined,
-      });
+      visited(event, ingressId, result.egressIds);
       return result;
     },
   };
 }
 
-function observerOf(stories: Stories, clock: Clock): Observer {
+/** The event came to a Broker or Channel, and these egresses wanted it. */
+type Visited = (event: CloudEvent, ingressId: string, matched: readonly string[]) => void;
+
+function observerOf({
+  stories,
+  visited,
+  clock,
+}: {
+  readonly stories: Stories;
+  readonly visited: Visited;
+  readonly clock: Clock;
+}): Observer {
   return {
     observe(happening) {
       switch (happening.kind) {
@@ -101,6 +115,10 @@ function observerOf(stories: Stories, clock: Clock): Observer {
           return;
         case 'ended':
           stories.ended(happening, clock.nowMs());
+          return;
+        case 'hop':
+          if (happening.to !== undefined)
+            visited(happening.event, happening.ingress.id, [happening.to]);
           return;
         // These name no event.
         case 'refused':

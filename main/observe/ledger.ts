@@ -8,6 +8,7 @@
  *   choose, by TYPES_MAX. What left the topology is told once more, then forgotten.
  */
 import type { ErrorCode } from '../../core/errors.ts';
+import type { HopRefusal } from '../../core/rules/hop.ts';
 import { attributeText } from '../../core/event.ts';
 import type { Phase } from '../../core/ports/event-log.ts';
 import type { End, Happening } from '../../core/ports/observer.ts';
@@ -38,6 +39,8 @@ export interface EgressAccount {
   readonly ends: Record<End, number>;
   readonly discarded: Record<DiscardReason, number>;
   readonly stalls: Counts<ErrorCode>;
+  /** Events that went on from here to a Broker or Channel of ours: without the log, or why through it. */
+  readonly hops: Counts<'taken' | HopRefusal>;
   reroutes: number;
   leasesLost: number;
   gaps: number;
@@ -88,6 +91,9 @@ export class Ledger {
         return this.#attempted(happening);
       case 'rerouted':
         this.#egress(happening.egress).reroutes += 1;
+        return;
+      case 'hop':
+        this.#egress(happening.egress).hops.add(happening.result);
         return;
       case 'waiting':
         this.#egress(happening.egress).waits[happening.where] += 1;
@@ -242,6 +248,7 @@ export class Ledger {
         'parked-dropped': 0,
       },
       stalls: new Counts(),
+      hops: new Counts(),
       reroutes: 0,
       leasesLost: 0,
       gaps: 0,

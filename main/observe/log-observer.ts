@@ -45,6 +45,7 @@ function tellState(happening: Happening, logger: Logger): void {
     case 'refused':
     case 'attempted':
     case 'rerouted':
+    case 'hop':
     case 'waiting':
     // What ails the store is told once, when it begins.
     case 'stalled':
@@ -90,6 +91,12 @@ function tellEvent(happening: Happening, logger: Logger): void {
     case 'rerouted':
       logger.debug({ egressId: happening.egress.id }, 'an endpoint is passed over');
       return;
+    case 'hop': {
+      const { event, egress, ingress, result } = happening;
+      const eventId = attributeText(event, 'id');
+      logger.debug({ result, egressId: egress.id, ingressId: ingress.id, eventId }, 'hop');
+      return;
+    }
     case 'discarded':
     case 'lease-lost':
     case 'log-gap':

@@ -181,6 +181,11 @@ function egressFamilies(ledger: Ledger): Family[] {
       { labels: {}, value: each.reroutes },
     ]),
     counter('knear_waits_total', 'Waits for the next attempt', waitSamples),
+    counter(
+      'knear_local_hops_total',
+      'Events for a Broker or Channel of ours that went on without the log (taken), or through it for a reason',
+      hopSamples,
+    ),
     counter('knear_payload_stalls_total', 'Times that an event waited for a payload', stallSamples),
     counter('knear_ended_total', 'How the lives of events ended', ({ ends }) =>
       Object.entries(ends).map(([end, value]) => ({ labels: { end }, value })),
@@ -215,6 +220,10 @@ function* attemptSamples({ attempts }: EgressAccount): Generator<Sample> {
 
 function* waitSamples({ waits }: EgressAccount): Generator<Sample> {
   for (const where of ['memory', 'log'] as const) yield { labels: { where }, value: waits[where] };
+}
+
+function* hopSamples({ hops }: EgressAccount): Generator<Sample> {
+  for (const [result, value] of hops) yield { labels: { result }, value };
 }
 
 function* stallSamples({ stalls }: EgressAccount): Generator<Sample> {

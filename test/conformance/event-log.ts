@@ -14,6 +14,7 @@ import { describeAppends } from './event-log/appends.ts';
 import { describeClose } from './event-log/close.ts';
 import { describeDrop } from './event-log/drop.ts';
 import { describeLeases } from './event-log/leases.ts';
+import { describeElsewhere } from './event-log/elsewhere.ts';
 import { describeOutputs } from './event-log/outputs.ts';
 import { describeParking } from './event-log/parking.ts';
 import { describePulls } from './event-log/pulls.ts';
@@ -66,6 +67,7 @@ export function describeEventLog(adapter: LogAdapter): void {
     describePulls(adapter);
     describeSettles(adapter);
     describeOutputs(adapter);
+    describeElsewhere(adapter);
     describeLeases(adapter);
     describeParking(adapter);
     describeDrop(adapter);

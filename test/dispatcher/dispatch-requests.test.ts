@@ -147,7 +147,7 @@ describe('a Service', () => {
     expect(calls.map(({ host }) => host)).toEqual([HOST, HOST, HOST, HOST]);
     const called = calls.map(({ url }) => url.replace('/in?as=event', ''));
     expect(called.slice(0, 3).sort()).toEqual([...urls].sort());
-    expect(called[3]).toBe(called[0]);
+    expect(urls).toContain(called[3]);
   });
 
   test('events take turns, whichever records are for this egress', async () => {
@@ -178,7 +178,7 @@ describe('a Service', () => {
     expect(stage.deliverer.callsTo('http://10.0.0.2:8080/in?as=event')).toHaveLength(5);
   });
 
-  test('is not called at endpoints that are not ready', async () => {
+  test('is not called at endpoints that are about to end, while others are ready', async () => {
     const endpoints = [endpoint('10.0.0.1', false), endpoint('10.0.0.2')];
     const egress = trigger({ subscriber: SERVICE, retry: retries(1) });
     const script = (stage: Stage) =>
@@ -289,10 +289,6 @@ describe('a Service', () => {
   test.each([
     { name: 'nothing is known', services: {} },
     { name: 'there is no endpoint', services: { 'shop/orders': { endpoints: [] } } },
-    {
-      name: 'no endpoint is ready',
-      services: { 'shop/orders': { endpoints: [endpoint('10.0.0.1', false)] } },
-    },
   ])('of which $name is called by its own address', async ({ services }) => {
     const calls = await callsOf(trigger({ subscriber: SERVICE }), { services });
     expect(calledAt(calls)).toEqual([[SERVICE.url, undefined]]);

@@ -23,7 +23,7 @@ function holdOf() {
     release: () => undefined,
     extend: () => void (extended += 1),
   };
-  const hold = new Hold({ delivery, clock, stop: stopping.signal });
+  const hold = new Hold({ delivery, bytes: 0, clock, stop: stopping.signal });
   return { hold, clock, stopping, extended: () => extended };
 }
 

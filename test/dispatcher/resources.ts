@@ -60,6 +60,7 @@ function ingress(parts: Pick<Ingress, 'id' | 'kind'> & Partial<Ingress>): Ingres
     attributesMaxBytes: 16_000,
     isEarly: true,
     claims: CLAIMS,
+    hops: { isOn: false, redoMaxMs: 1_000 },
     ...parts,
   };
 }
@@ -89,6 +90,8 @@ function egress(parts: Pick<Egress, 'kind' | 'ingressId'> & Partial<Egress>): Eg
     order: 'none',
     isPaused: false,
     exhausted: 'park',
+    placement: 'nearest',
+    hops: { isOn: false, redoMaxMs: 1_000 },
     ...parts,
   };
 }

@@ -86,6 +86,7 @@ export class Stage {
     });
     this.dispatcher = new Dispatcher(this.#topology, {
       log: options.wrap?.(this.log) ?? this.log,
+      match: (ingressId, event) => this.#match(ingressId, event),
       deliverer,
       payloads: { release: (ref) => void this.released.push(ref) },
       observer,
@@ -217,6 +218,8 @@ function lineOf(happening: Happening): string[] {
       return [`stalled ${happening.code}`];
     case 'rerouted':
       return ['rerouted'];
+    case 'hop':
+      return happening.result === 'off' ? [] : [`hop ${happening.result}`];
     case 'accepted':
     case 'committed':
     case 'log-gap':

@@ -79,6 +79,7 @@ type Attempted = Extract<Happening, { kind: 'attempted' }>;
 function attempted(event: CloudEvent, given: Partial<Attempted> = {}): void {
   explain.observer.observe({
     kind: 'attempted',
+    hops: 0,
     egress: TRIGGER,
     event,
     phase: 'deliver',

@@ -480,6 +480,7 @@ function ingress(kind: Ingress['kind'], name: string): Ingress {
     attributesMaxBytes: 10_000,
     isEarly: true,
     claims: CLAIMS,
+    hops: { isOn: false, redoMaxMs: 1_000 },
   };
 }
 
@@ -499,6 +500,8 @@ function egress(kind: Egress['kind'], name: string, { id: ingressId }: Ingress):
     order: 'none',
     isPaused: false,
     exhausted: 'park',
+    placement: 'nearest',
+    hops: { isOn: false, redoMaxMs: 1_000 },
   };
 }
 
@@ -546,6 +549,7 @@ function refused(changes: Partial<Of<'refused'>>): Of<'refused'> {
 function attempted(changes: Partial<Of<'attempted'>> = {}): Of<'attempted'> {
   return {
     kind: 'attempted',
+    hops: 0,
     egress: TRIGGER,
     event: event(),
     phase: 'deliver',

@@ -246,6 +246,7 @@ class World {
     });
     const dispatcher = new Dispatcher(this.#topology, {
       log: watched,
+      match: (ingressId, event) => this.#match(ingressId, event),
       observer,
       clock,
       deliverer: {

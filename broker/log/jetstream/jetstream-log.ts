@@ -165,6 +165,7 @@ export class JetStreamLog implements EventLog {
       publisher: this.#publisher,
       parked: this.#parked,
       server,
+      find: (egressId) => this.#egresses.find(egressId),
       homesOf: (ingressId, event) => this.#match(ingressId, event),
       placeFor: (ingressId) => this.#placeFor(ingressId),
     });
@@ -387,9 +388,12 @@ export class JetStreamLog implements EventLog {
       }
       throw refusalOf(error);
     }
-    const parked = outputs.filter(({ kind }) => kind === 'parked');
     if (this.#stateOf(row) === 'settling') this.#finish(row);
-    if (parked.length > 0) await this.#parked.keepBound(row.place, row.egress);
+    for (const output of outputs) {
+      const home =
+        output.kind === 'parked' && this.#egresses.find(output.egressId ?? row.egress.id);
+      if (home) await this.#parked.keepBound(home.place, home.egress);
+    }
   }
 
   /** Read anew: a drop may have come in between. */

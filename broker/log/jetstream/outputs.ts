@@ -12,7 +12,7 @@ import type { Clock } from '../../../core/ports/time.ts';
 import type { Row } from './egress.ts';
 import type { Home } from './egresses.ts';
 import { encodeMessage, type OutMessage } from './message.ts';
-import type { Parked } from './parked.ts';
+import type { KeptNames, Parked } from './parked.ts';
 import type { Place } from './places.ts';
 import type { Publisher } from './publisher.ts';
 import { schedule } from './schedule.ts';
@@ -22,6 +22,7 @@ interface OutputsOptions {
   readonly publisher: Publisher;
   readonly parked: Parked;
   readonly server: { wallMs(atMs: number): number };
+  readonly find: (egressId: string) => Home | undefined;
   /** Who wants an event. */
   readonly homesOf: (ingressId: string, event: CloudEvent) => readonly Home[];
   /** @throws KNEAR_LOG_FAILED when there is no stream for it */
@@ -37,25 +38,39 @@ export class Outputs {
 
   /** @param index of the output, in its settle. @throws KNEAR_LOG_FULL and the codes of `faultOf` */
   async leave(row: Row, output: Output, index: number): Promise<void> {
-    const { clock, parked, publisher, server } = this.#options;
-    const { egress, place, sequence, content } = row;
-    const id = `${place.name}/${sequence}/${egress.token}/0/${index}`;
-    if (output.kind === 'parked') {
-      await parked.park(row, output, id);
-      return;
-    }
+    const { sequence } = row;
+    const id = `${row.place.name}/${sequence}/${row.egress.token}/0/${index}`;
     if (output.kind === 'event') {
       await this.#leaveEvent(output, id);
       return;
     }
-    const { event, work, origin, dueAtMs } = output;
-    const { acceptedAtMs } = content;
+    const home = await this.#homeOf(row, output.egressId);
+    // On a subject of an egress there is one message. Positions are the stream's, so those of another need their name.
+    const own = home.egress === row.egress ? '' : `${row.egress.token}-`;
+    const names = {
+      id,
+      name: `${own}${sequence}-${index}`,
+      acceptedAtMs: row.content.acceptedAtMs,
+    };
+    home.egress.beginPublishing();
+    try {
+      if (output.kind === 'parked') await this.#options.parked.park(home, output, names);
+      else await this.#leaveWork(home, output, names);
+    } finally {
+      home.egress.endPublishing();
+    }
+  }
+
+  async #leaveWork(
+    { egress, place }: Pick<Home, 'egress' | 'place'>,
+    { event, work, origin, dueAtMs }: Extract<Output, { kind: 'work' }>,
+    { id, name, acceptedAtMs }: KeptNames,
+  ): Promise<void> {
+    const { clock, publisher, server } = this.#options;
     const message = encodeMessage({ event, acceptedAtMs, work, ...(origin && { origin }) });
     const isLater = dueAtMs > clock.nowMs();
     const target = place.subjects.work(egress.token, event);
-    const subject = isLater
-      ? place.subjects.timer(egress.token, event, `${sequence}-${index}`)
-      : target;
+    const subject = isLater ? place.subjects.timer(egress.token, event, name) : target;
     if (isLater) schedule(message.headers, { atMs: server.wallMs(dueAtMs), target });
     const state = isLater ? 'delayed' : 'ready';
     egress.count(state, 1);
@@ -66,6 +81,15 @@ export class Outputs {
       egress.count(state, -1);
       throw error;
     }
+  }
+
+  /** @throws KNEAR_LOG_FAILED when the egress is not known (any more): the delivery will be offered again */
+  async #homeOf(row: Row, egressId = row.egress.id): Promise<Pick<Home, 'egress' | 'place'>> {
+    if (egressId === row.egress.id) return row;
+    const home = this.#options.find(egressId);
+    if (!home) throw new KnearError('KNEAR_LOG_FAILED', `nothing is set up for ${egressId}`);
+    await home.egress.dropping;
+    return home;
   }
 
   async #leaveEvent(

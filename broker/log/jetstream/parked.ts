@@ -12,7 +12,7 @@ import { LEASE_MS } from '../../../core/ports/event-log.ts';
 import type { Output, ParkedEntry, Position, Work } from '../../../core/ports/event-log.ts';
 import type { Observer } from '../../../core/ports/observer.ts';
 import type { Clock, Timer } from '../../../core/ports/time.ts';
-import type { Egress, Row } from './egress.ts';
+import type { Egress } from './egress.ts';
 import { faultOf } from './faults.ts';
 import { decodeMessage, encodeMessage } from './message.ts';
 import { ignoreMissing, isMissing } from './missing.ts';
@@ -45,6 +45,15 @@ interface Known {
   readonly sizeBytes: number;
 }
 
+/** Of Work or of a parked entry. */
+export interface KeptNames {
+  /** N17 */
+  readonly id: string;
+  /** The end of its subject: no other message of the egress has it. */
+  readonly name: string;
+  readonly acceptedAtMs: number;
+}
+
 export class Parked {
   readonly #options: ParkedOptions;
   /** N15 */
@@ -61,17 +70,16 @@ export class Parked {
 
   /** What a settle leaves. @throws as `Publisher.publish` */
   async park(
-    { egress, place, sequence, content }: Row,
+    { egress, place }: { readonly egress: Egress; readonly place: Place },
     { event, failure, atMs }: Extract<Output, { kind: 'parked' }>,
-    id: string,
+    { id, name, acceptedAtMs }: KeptNames,
   ): Promise<void> {
     const { limits, publisher, server } = this.#options;
     const known = await this.#all(place, egress);
-    const { acceptedAtMs } = content;
     const message = encodeMessage({ event, acceptedAtMs, parked: { failure, atMs } });
     const dueAtMs = server.wallMs(atMs + limits.parkedAgeMs + UNCOUNTED_MS);
     schedule(message.headers, { atMs: dueAtMs, target: place.subjects.expired(egress.token) });
-    const subject = place.subjects.parked(egress.token, event, String(sequence));
+    const subject = place.subjects.parked(egress.token, event, name);
     const stored = await publisher.insist({ subject, message, id }, LEASE_MS);
     const position = stored.sequence;
     if (stored.isCopy) {

@@ -167,6 +167,7 @@ async function stageOf(manifests: readonly Manifest[]): Promise<Played> {
     timeoutMs: 10 * MINUTE,
     idleMs: MINUTE,
     claims: CLAIMS,
+    localHop: false,
   };
   return new Played(reconcile(snapshot, { revision: 1, defaults }).topology);
 }

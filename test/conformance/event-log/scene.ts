@@ -183,12 +183,12 @@ export const work = (more: Partial<Work> = {}): Work => ({
 export function workAbout(
   event: CloudEvent,
   options: Partial<Work> & { dueAtMs?: number; origin?: CloudEvent } = {},
-): Output {
+): Extract<Output, { kind: 'work' }> {
   const { dueAtMs = 0, origin, ...more } = options;
   return { kind: 'work', work: work(more), event, dueAtMs, ...(origin && { origin }) };
 }
 
-export const parked = (event: CloudEvent, atMs: number): Output => ({
+export const parked = (event: CloudEvent, atMs: number): Extract<Output, { kind: 'parked' }> => ({
   kind: 'parked',
   event,
   failure,
