@@ -4,6 +4,7 @@
  */
 import { resourceId, type ConfigMap, type Resource } from '../core/resources.ts';
 import { claimFaults, CONFIG_KEYS, isMeant, type ClaimName, type ClaimSource } from './claims.ts';
+import { durationMs } from './delivery.ts';
 import { suggestion } from './suggest.ts';
 
 type Kind = Resource['kind'];
@@ -19,8 +20,18 @@ export const OUR_CLASS = 'Knear';
 export const CONFIG_LABEL = 'knear.dev/config';
 
 interface ChoiceRow {
-  /** All values; the first one is the default. */
+  /** All values; the first one is the default, unless what holds for all decides. */
   readonly values: readonly [string, ...string[]];
+  readonly isDefaultElsewhere?: true;
+  readonly kinds: readonly Kind[];
+}
+
+/** ISO 8601, from nothing to `maxMs`. */
+interface DurationRow {
+  /** The same for people. */
+  readonly range: string;
+  readonly maxMs: number;
+  readonly defaultMs: number;
   readonly kinds: readonly Kind[];
 }
 
@@ -29,6 +40,8 @@ interface ClaimRow {
   readonly claim: ClaimName;
   readonly kinds: readonly Kind[];
 }
+
+type Row = ChoiceRow | DurationRow | ClaimRow;
 
 const INGRESS_KINDS = ['Broker', 'Channel', 'InMemoryChannel', 'KnearChannel'] as const;
 /** What is said of a Sequence or Parallel holds for its Channels and Subscriptions. */
@@ -45,6 +58,20 @@ export const ANNOTATIONS = {
   'knear.dev/order': { values: ['none', 'key'], kinds: ALL_KINDS },
   /** What happens to an event after its retries when there is no dead letter sink. */
   'knear.dev/exhausted': { values: ['park', 'drop'], kinds: ALL_KINDS },
+  /** Which endpoint of a Service is called; `service` on a Service itself holds for whoever calls it. */
+  'knear.dev/placement': {
+    values: ['nearest', 'spread', 'service'],
+    kinds: [...ALL_KINDS, 'Service'],
+  },
+  /** Whether an answer may go on without the log. */
+  'knear.dev/local-hop': { values: ['chain', 'off'], isDefaultElsewhere: true, kinds: ALL_KINDS },
+  /** How much of what subscribers have finished a crash may repeat. */
+  'knear.dev/redo-max': {
+    range: 'an ISO 8601 duration such as PT1S from PT0S to PT1H',
+    maxMs: 3_600_000,
+    defaultMs: 1_000,
+    kinds: ALL_KINDS,
+  },
   /** Limits for data, and where large data is kept (docs/claim-check.md). */
   'knear.dev/claim-check-event-max': { claim: 'eventMax', kinds: DOOR_KINDS },
   'knear.dev/claim-check-attributes-max': { claim: 'attributesMax', kinds: DOOR_KINDS },
@@ -53,15 +80,16 @@ export const ANNOTATIONS = {
   'knear.dev/claim-check-batch-max': { claim: 'batchMax', kinds: DOOR_KINDS },
   'knear.dev/claim-check-quota': { claim: 'quota', kinds: DOOR_KINDS },
   'knear.dev/claim-check-store': { claim: 'store', kinds: DOOR_KINDS },
-} as const satisfies Record<string, ChoiceRow | ClaimRow>;
+} as const satisfies Record<string, Row>;
 
 type Table = typeof ANNOTATIONS;
-type Choice = {
-  [Key in keyof Table]: Table[Key] extends ChoiceRow ? Key : never;
+type KeyOf<R extends Row> = {
+  [Key in keyof Table]: Table[Key] extends R ? Key : never;
 }[keyof Table];
+type Choice = KeyOf<ChoiceRow>;
 type Value<K extends Choice> = Table[K]['values'][number];
 
-const ROWS: ReadonlyMap<string, ChoiceRow | ClaimRow> = new Map(Object.entries(ANNOTATIONS));
+const ROWS: ReadonlyMap<string, Row> = new Map(Object.entries<Row>(ANNOTATIONS));
 
 /** The annotations with limits, and what each says. */
 const CLAIM_ANNOTATIONS: ReadonlyMap<string, ClaimName> = new Map(
@@ -71,12 +99,45 @@ const CLAIM_ANNOTATIONS: ReadonlyMap<string, ClaimName> = new Map(
 /** The value that holds for the first of `nearestFirst`: its own, else the next one's, else the default. */
 export function annotation<K extends Choice>(key: K, nearestFirst: readonly Annotated[]): Value<K> {
   const values: readonly [Value<K>, ...Value<K>[]] = ANNOTATIONS[key].values;
+  return writtenAnnotation(key, nearestFirst) ?? values[0];
+}
+
+/** The same without the default. */
+export function writtenAnnotation<K extends Choice>(
+  key: K,
+  nearestFirst: readonly Annotated[],
+): Value<K> | undefined {
+  const values: readonly Value<K>[] = ANNOTATIONS[key].values;
+  return nearest(nearestFirst, ({ annotations }) =>
+    values.find((candidate) => candidate === annotations[key]),
+  );
+}
+
+/** As `annotation`, ms. */
+export function annotationMs(key: KeyOf<DurationRow>, nearestFirst: readonly Annotated[]): number {
+  const row = ANNOTATIONS[key];
+  const writtenMs = nearest(nearestFirst, ({ annotations }) =>
+    rangedMs(annotations[key] ?? '', row),
+  );
+  return writtenMs ?? row.defaultMs;
+}
+
+/** What the first one says that says something. */
+function nearest<T>(
+  nearestFirst: readonly Annotated[],
+  read: (metadata: Annotated['metadata']) => T | undefined,
+): T | undefined {
   for (const { metadata } of nearestFirst) {
-    const written = metadata.annotations[key];
-    const value = values.find((candidate) => candidate === written);
+    const value = read(metadata);
     if (value !== undefined) return value;
   }
-  return values[0];
+  return undefined;
+}
+
+/** `undefined`: it is none, or not one that may be. */
+function rangedMs(text: string, { maxMs }: DurationRow): number | undefined {
+  const ms = durationMs(text);
+  return ms !== undefined && ms <= maxMs ? ms : undefined;
 }
 
 /** What a Broker or Channel says of its limits. */
@@ -113,12 +174,20 @@ export function annotationFaults(resource: Annotated): (readonly [string, string
   const choices = [...ROWS].flatMap(([key, row]) => {
     const written = metadata.annotations[key];
     if (written === undefined || 'claim' in row || !row.kinds.includes(kind)) return [];
-    if (row.values.includes(written)) return [];
-    return [[key, `"${written}" is not one of ${row.values.join(', ')}`] as const];
+    const wanted = wantedInstead(row, written);
+    return wanted === undefined ? [] : [[key, `"${written}" is not ${wanted}`] as const];
   });
   return includes<Kind>(DOOR_KINDS, kind)
     ? [...choices, ...claimFaults(claimsIn(resource))]
     : choices;
+}
+
+/** `undefined`: the value is as it should be. */
+function wantedInstead(row: ChoiceRow | DurationRow, written: string): string | undefined {
+  if ('values' in row) {
+    return row.values.includes(written) ? undefined : `one of ${row.values.join(', ')}`;
+  }
+  return rangedMs(written, row) === undefined ? row.range : undefined;
 }
 
 /** Annotations of ours that do nothing here: worth a hint, no reason to refuse the resource. */

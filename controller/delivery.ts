@@ -53,9 +53,17 @@ function optionalMs(text: string | undefined): number | undefined {
   return text === undefined ? undefined : durationMs(text);
 }
 
+const part = (unit: string) => String.raw`(\d+([.,]\d+)?${unit})?`;
+
+/** As the schemas have it. */
+const DURATION = new RegExp(
+  `^P${part('Y')}${part('M')}${part('W')}${part('D')}(T${part('H')}${part('M')}${part('S')})?$`,
+);
+
 /** Milliseconds of an ISO 8601 duration, at most `DURATION_MAX_MS`; `undefined` if it is none or negative. */
 export function durationMs(text: string): number | undefined {
-  // The library looks for a duration anywhere in the text; the schemas' pattern has bound both ends before.
+  // The library takes signs, and whatever stands before or behind a duration.
+  if (!DURATION.test(text)) return undefined;
   let duration;
   try {
     duration = parse(text);
@@ -77,6 +85,5 @@ export function durationMs(text: string): number | undefined {
     (months * YEAR_MS) / 12 +
     (weeks * 7 + days) * DAY_MS +
     ((hours * 60 + minutes) * 60 + seconds) * 1000;
-  if (duration.negative || ms < 0) return undefined;
   return Math.min(Math.round(ms), DURATION_MAX_MS);
 }

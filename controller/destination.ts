@@ -97,13 +97,30 @@ function ingressAt(uri: string, { hosts, paths, baseUrl }: Places): Ingress | un
   return isBare ? hosts.get(url.hostname) : undefined;
 }
 
+const HTTP_PORT = 80;
+const HTTPS_PORT = 443;
+
+/** Those of its ports that HTTP may be spoken at; HTTP/3 has the number of HTTPS once more, with UDP. */
+export function tcpPorts({
+  spec: { ports = [] },
+}: Service): readonly NonNullable<Service['spec']['ports']>[number][] {
+  return ports.filter(({ protocol = 'TCP' }) => protocol === 'TCP');
+}
+
+/** The ports at which a Service is ever called, see `resolveService`. */
+export function calledPorts(service: Service): readonly number[] {
+  const ports = tcpPorts(service).map(({ port }) => port);
+  return ports.length > 0 ? ports : [HTTP_PORT, HTTPS_PORT];
+}
+
 /** Source: the resolver calls a Service by https where the Destination brings certificates, else by http. */
-function resolveService({ metadata, spec }: Service, destination: Destination): Resolved {
+function resolveService(service: Service, destination: Destination): Resolved {
+  const { metadata, spec } = service;
   const { namespace, name } = metadata;
   const { uri, CACerts } = destination;
   const [scheme, usual] =
-    CACerts === undefined ? (['http', 80] as const) : (['https', 443] as const);
-  const ports = (spec.ports ?? []).map((each) => each.port);
+    CACerts === undefined ? (['http', HTTP_PORT] as const) : (['https', HTTPS_PORT] as const);
+  const ports = tcpPorts(service).map((each) => each.port);
   // Knative calls a Service at the usual port and nowhere else; with another port only, that one must be meant.
   const port = ports.includes(usual) ? usual : (ports[0] ?? usual);
   const isExternal = spec.type === 'ExternalName' && spec.externalName !== undefined;
@@ -112,11 +129,11 @@ function resolveService({ metadata, spec }: Service, destination: Destination): 
   // Without a path there is none: `knativeerrordest` and statuses are compared to the letter.
   const url = uri === undefined ? parsed?.origin : parsed?.href;
   if (url === undefined) return unresolved(`${host} is not a host name that can be called`);
-  const service = `${namespace}/${name}`;
+  const key = `${namespace}/${name}`;
   return {
     kind: 'resolved',
     target: trusting(
-      isExternal ? { kind: 'url', url } : { kind: 'service', url, service, port },
+      isExternal ? { kind: 'url', url } : { kind: 'service', url, service: key, port },
       destination,
     ),
   };

@@ -20,11 +20,13 @@ import {
 import { limitsOf, type LimitDefaults, type Limits } from './claims.ts';
 import { BROKER_DELIVERY_DEFAULT } from './delivery.ts';
 import { resolve, type Places } from './destination.ts';
+import { compileHops, type HopDefaults } from './hops.ts';
 
 /** What no resource says. */
 export type Defaults = LimitDefaults &
   /** One attempt of an egress whose delivery names no timeout. */
-  Required<Pick<Egress, 'timeoutMs' | 'idleMs'>>;
+  Required<Pick<Egress, 'timeoutMs' | 'idleMs'>> &
+  HopDefaults;
 
 /** A Broker or Channel, and the ingress it opens. */
 export interface Door {
@@ -82,7 +84,7 @@ export function compileDoors(
       const config = configOf(resource, configs);
       const annotated = [resource, ...(config.found ? [config.found.annotated] : [])];
       const { limits, ...judged } = judge(resource, config, { defaults, before });
-      const own = { ...judged, ingress: compileIngress(resource, annotated, limits) };
+      const own = { ...judged, ingress: compileIngress(resource, annotated, { limits, defaults }) };
       const shared = byPath.get(own.ingress.path) ?? own;
       byPath.set(own.ingress.path, shared);
       const inherited = resource.kind === 'Broker' ? BROKER_DELIVERY_DEFAULT : undefined;
@@ -142,8 +144,9 @@ function judge(
 function compileIngress(
   resource: Broker | Channel,
   annotated: readonly Annotated[],
-  { eventMaxBytes, attributesMaxBytes, claims }: Limits,
+  { limits, defaults }: { readonly limits: Limits; readonly defaults: HopDefaults },
 ): Ingress {
+  const { eventMaxBytes, attributesMaxBytes, claims } = limits;
   const { namespace, name } = resource.metadata;
   const isBroker = resource.kind === 'Broker';
   return {
@@ -158,6 +161,7 @@ function compileIngress(
     attributesMaxBytes,
     claims,
     isEarly: annotation('knear.dev/early-delivery', annotated) === 'on',
+    hops: compileHops(annotated, defaults),
   };
 }
 

@@ -5,6 +5,7 @@
  *   resources -> flows.ts: Sequences and Parallels as Channels and Subscriptions
  *             -> doors.ts: a Broker or Channel becomes an ingress
  *             -> ways.ts: a Trigger or Subscription becomes an egress
+ *             -> services/: what stands behind each Service
  *             -> status/: what became of each
  */
 import type { Snapshot } from '../core/ports/resource-source.ts';
@@ -14,8 +15,9 @@ import type { Ingress, Topology } from '../core/topology.ts';
 import { annotationInfos } from './annotations.ts';
 import { type Places } from './destination.ts';
 import { compileDoors, openDoor, type Defaults, type Door } from './doors.ts';
-import { compileServices } from './endpoints.ts';
 import { expandFlows, partsOf, type Flow } from './flows.ts';
+import { compileServices } from './services/services.ts';
+import type { Trust } from './services/trust.ts';
 import { hint, readyOf, type Condition } from './status/conditions.ts';
 import { Statuses, type Status } from './status/statuses.ts';
 import { compileWay, type Way } from './ways.ts';
@@ -27,6 +29,8 @@ export interface ReconcileOptions {
   readonly before?: Pick<Topology, 'ingresses'>;
   /** Where the door is reached: names Brokers and Channels in statuses and dead letters. Default: `http://localhost`. */
   readonly baseUrl?: string;
+  /** Who has written the EndpointSlices: whoever runs knear, or anybody who may in a cluster. Default: `folder`. */
+  readonly trust?: Trust;
 }
 
 /** What a Broker, Channel, Trigger, Subscription, Sequence or Parallel is told about itself. */
@@ -57,7 +61,7 @@ export interface Reconciled {
 }
 
 export function reconcile(snapshot: Snapshot, options: ReconcileOptions): Reconciled {
-  const { defaults, before = NOTHING, baseUrl = 'http://localhost' } = options;
+  const { defaults, before = NOTHING, baseUrl = 'http://localhost', trust = 'folder' } = options;
   const { resources, flows } = expandFlows(snapshot.resources);
   const { problems } = snapshot;
   const closed = compileDoors({ resources, problems }, { defaults, before: before.ingresses });
@@ -91,10 +95,7 @@ export function reconcile(snapshot: Snapshot, options: ReconcileOptions): Reconc
         doors.filter(({ isServed }) => isServed).map(({ ingress }) => [ingress.id, ingress]),
       ),
       egresses: new Map(egresses.map((egress) => [egress.id, egress])),
-      services: compileServices(
-        resources.filter((each) => each.kind === 'Service'),
-        resources.filter((each) => each.kind === 'EndpointSlice'),
-      ),
+      services: compileServices(resources, { trust }),
       correlationKeys: correlationKeysOf(resources),
     },
     statuses: tell(

@@ -23,6 +23,7 @@ import {
 } from './destination.ts';
 import { resolveDeadLetter, type DeadLetter, type Defaults, type OpenDoor } from './doors.ts';
 import { compileFilter } from './filters.ts';
+import { compileHops } from './hops.ts';
 
 export interface Way {
   readonly resource: Trigger | Subscription;
@@ -88,6 +89,8 @@ function compileEgress(
     // A sink was asked for: while it leads nowhere, dropping is not what the user meant.
     exhausted:
       deadLetter.fault === undefined ? annotation('knear.dev/exhausted', nearestFirst) : 'park',
+    placement: annotation('knear.dev/placement', nearestFirst),
+    hops: compileHops(nearestFirst, defaults),
   };
 }
 

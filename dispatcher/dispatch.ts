@@ -28,7 +28,7 @@ import { withCode } from '../core/rules/retry.ts';
 import type { Verdict } from '../core/rules/retry.ts';
 import { ERRORS } from '../core/errors.ts';
 import type { ErrorCode } from '../core/errors.ts';
-import { claimOf, type CloudEvent, type PayloadRef } from '../core/event.ts';
+import type { CloudEvent } from '../core/event.ts';
 import type { Outcome } from '../core/ports/deliverer.ts';
 import { LEASES_WITHOUT_OUTCOME_MAX } from '../core/ports/event-log.ts';
 import type { Failure } from '../core/ports/event-log.ts';
@@ -46,6 +46,8 @@ import { Chain } from './chain.ts';
 import type { DispatchContext } from './context.ts';
 import { end, observeEnd, observeLinks, trySettle, type EndingScope } from './ending.ts';
 import type { Hold } from './hold.ts';
+import { LargeReplies } from './large-replies.ts';
+import { MEMORY_WAIT_MAX_MS, Patience } from './patience.ts';
 import {
   askedStage,
   deadLetterStage,
@@ -58,15 +60,9 @@ import {
 } from './stage.ts';
 import type { Stage } from './stage.ts';
 
-/** Longer waits go to the log: they would hold memory and a lease for nothing. */
-const MEMORY_WAIT_MAX_MS = 1_000;
 /** A Broker's reply that is not taken is offered again for this long before the subscriber is asked again. */
 const REPLY_PATIENCE_MS = 1_000;
 const REPLY_RETRY_MS = 200;
-/** A payload store that is away is asked again after 0.2, 0.4, 0.8 and 10 s, and from then on the same again. */
-const PAYLOAD_RETRY_MS = 200;
-const PAYLOAD_RETRY_MAX_MS = 10_000;
-
 /** The next stage, or nothing when the delivery has ended. A promise only where there is something to wait for. */
 type Next = Stage | undefined | Promise<Stage | undefined>;
 
@@ -119,14 +115,14 @@ class Run {
   /** Endpoints that it has failed at, in this lease. */
   readonly #failed = new Set<string>();
   #span: Span | undefined;
-  #payloadWaits = 0;
-  /** Large data of replies: ours until the run is over. */
-  readonly #replies: PayloadRef[] = [];
+  #patience = new Patience();
+  readonly #replies: LargeReplies;
 
   constructor(hold: Hold, context: DispatchContext, options: { first: Stage; isOrdered: boolean }) {
     this.#hold = hold;
     this.#origin = context;
     this.#context = context;
+    this.#replies = new LargeReplies(context.payloads);
     this.#chain = new Chain(context.hops, hold.delivery.acceptedAtMs);
     this.#first = options.first;
     this.#isOrdered = options.isOrdered;
@@ -144,12 +140,9 @@ class Run {
       : this.#send(egress, stage, target);
   }
 
-  /** What the log has not taken over of large replies, nobody needs; but for one that goes on. */
-  releaseReplies(kept?: PayloadRef): void {
-    for (const ref of this.#replies.splice(0)) {
-      if (ref === kept) this.#replies.push(ref);
-      else this.#context.payloads.release(ref);
-    }
+  /** What the log has not taken over of large replies, nobody needs. */
+  releaseReplies(): void {
+    this.#replies.release();
   }
 
   /** D6: the failed attempt goes to the log at once, because the next one may end like those before it. */
@@ -195,8 +188,7 @@ class Run {
       slots.give(stage.phase === 'deliver' ? routed?.outcome : undefined, durationMs);
     }
     const { outcome, route } = routed;
-    const reply = outcome.kind === 'replied' && claimOf(outcome.event);
-    if (reply) this.#replies.push(reply);
+    if (outcome.kind === 'replied') this.#replies.keep(outcome.event);
     const isFinished = outcome.kind === 'accepted' || outcome.kind === 'replied';
     if (!isFinished && route.endpoint !== undefined) this.#failed.add(route.endpoint);
     if (isFinished && stage.phase === 'deliver') {
@@ -281,10 +273,10 @@ class Run {
     this.#span?.end(0);
     this.#chain.add(egress, stage.origin ?? stage.event, clock.nowMs());
     this.#origin.resize(this.#hold, event);
-    this.releaseReplies(claimOf(event));
+    this.#replies.release(event);
     this.#context = next;
     this.#turn = undefined;
-    this.#payloadWaits = 0;
+    this.#patience = new Patience();
     const sinceMs = clock.monotonicMs();
     return { phase: 'deliver', attempt: 0, firstAtMs: clock.nowMs(), event, sinceMs };
   }
@@ -356,12 +348,8 @@ class Run {
 
   /** K33: the store's trouble is not the subscriber's. */
   #waitForPayload(egress: Egress, stage: Stage): Next {
-    const doubledMs = PAYLOAD_RETRY_MS * 2 ** this.#payloadWaits;
-    this.#payloadWaits += 1;
-    // How often it has waited is forgotten in the log: there, it waits as long as it ever does.
-    const delayMs = doubledMs > MEMORY_WAIT_MAX_MS ? PAYLOAD_RETRY_MAX_MS : doubledMs;
     // The stage as it is would go back as it came, and be offered again at once.
-    return this.#wait(egress, { ...stage }, delayMs);
+    return this.#wait(egress, { ...stage }, this.#patience.nextMs());
   }
 
   #wait(egress: Egress, next: Stage, delayMs: number): Next {

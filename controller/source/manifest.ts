@@ -13,7 +13,7 @@ import {
   type Node,
 } from 'yaml';
 import type { ResourceProblem } from '../../core/ports/resource-source.ts';
-import { resourceId, type Resource } from '../../core/resources.ts';
+import { resourceId, type Pod, type Resource } from '../../core/resources.ts';
 import { suggestion } from '../suggest.ts';
 import { written, type Fault, type Path } from './faults.ts';
 import { fixedFields, type FixedField } from './fixed-fields.ts';
@@ -209,18 +209,38 @@ function toManifest(value: Record<string, unknown>, { name, namespace }: Reading
 
 /** The fields with another form in the file than in `Resource`, and an empty `reply`, which is none. */
 function toResource({ kind, apiVersion, metadata, ...rest }: Manifest, where: string): Resource {
+  if (kind === 'Pod') {
+    return { kind, apiVersion, metadata, spec: podSpec(rest), where };
+  }
+  if (kind === 'Node' || kind === 'Namespace') {
+    return { kind, apiVersion, metadata, spec: {}, where };
+  }
   const { brokerRef, reply, ...spec } = rest.spec;
-  const { endpoints = [], ports = [], data = {} } = rest;
+  const { addressType, endpoints = [], ports = [], data = {} } = rest;
   const parsed = {
     ...spec,
     ...(brokerRef && { broker: brokerRef.name }),
     ...(reply && !isNothing(reply) && { reply }),
-    ...(kind === 'EndpointSlice' && { endpoints, ports }),
+    ...(kind === 'EndpointSlice' && { ...(addressType && { addressType }), endpoints, ports }),
     ...(kind === 'ConfigMap' && { data }),
     ...(kind === 'Secret' && { data: { ...withoutLineEnds(data), ...encoded(rest.stringData) } }),
   };
   // The schema and the rules of this kind have accepted it: what `Resource` requires of the spec is there.
   return { kind, apiVersion, metadata, spec: parsed, where } as Resource;
+}
+
+/** Environments and volumes, with what is secret in them, stay in the file. */
+function podSpec({
+  spec: { nodeName },
+  status = {},
+}: Pick<Manifest, 'spec' | 'status'>): Pod['spec'] {
+  const { phase, podIP, podIPs = [] } = status;
+  const addresses = [podIP, ...podIPs.map(({ ip }) => ip)].filter((each) => each !== undefined);
+  return {
+    ...(nodeName !== undefined && { nodeName }),
+    ...(phase !== undefined && { phase }),
+    addresses: [...new Set(addresses)],
+  };
 }
 
 type Texts = Readonly<Record<string, string>>;

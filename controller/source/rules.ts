@@ -12,6 +12,7 @@ import type {
   Service,
   SubscriptionsFilter,
   EndpointSlice,
+  Pod,
 } from '../../core/resources.ts';
 import { cesqlFault } from '../../core/rules/filters/cesql/fault.ts';
 import { annotationFaults } from '../annotations.ts';
@@ -26,13 +27,23 @@ export interface Manifest {
   readonly kind: Resource['kind'];
   readonly metadata: Metadata;
   readonly spec: ManifestSpec;
+  readonly status?: PodStatus;
+  readonly addressType?: EndpointSlice['spec']['addressType'];
   readonly endpoints?: EndpointSlice['spec']['endpoints'];
   readonly ports?: EndpointSlice['spec']['ports'];
   readonly data?: Readonly<Record<string, string>>;
   readonly stringData?: Readonly<Record<string, string>>;
 }
 
-export interface ManifestSpec extends Pick<Service['spec'], 'type' | 'externalName' | 'ports'> {
+/** Of a Pod; that of other kinds is not looked at. */
+interface PodStatus {
+  readonly phase?: string;
+  readonly podIP?: string;
+  readonly podIPs?: readonly { readonly ip?: string }[];
+}
+
+export interface ManifestSpec
+  extends Pick<Service['spec'], 'type' | 'externalName' | 'ports'>, Pick<Pod['spec'], 'nodeName'> {
   readonly config?: KReference;
   readonly broker?: string;
   readonly brokerRef?: KReference;
@@ -55,30 +66,43 @@ type Branch = Pick<ManifestSpec, 'subscriber' | 'reply' | 'delivery'> & {
   readonly filter?: Destination;
 };
 
+/** Kinds of Kubernetes' own: what else is in their specs is anything, whatever it is called. */
+const OPEN_KINDS: readonly Manifest['kind'][] = [
+  'Service',
+  'EndpointSlice',
+  'Pod',
+  'Node',
+  'Namespace',
+  'ConfigMap',
+  'Secret',
+];
+
 /** Source: Knative Eventing, the `Validate` functions of its v1 types. */
 export function ruleFaults(manifest: Manifest): Fault[] {
-  const { kind, metadata, spec } = manifest;
+  const { kind } = manifest;
   const annotations = annotationFaults(manifest).map(([key, detail]) => fault(detail, key));
-  const reply = kind === 'Subscription' && isNothing(spec.reply) ? undefined : spec.reply;
   return [
     ...under(['metadata', 'annotations'], [...annotations, ...knativeAnnotationFaults(manifest)]),
-    ...under(
-      ['spec'],
-      [
-        ...(KIND_RULES[kind]?.(manifest) ?? []),
-        ...under(['filter', 'attributes'], nameFaults(spec.filter?.attributes)),
-        ...under(['filters'], (spec.filters ?? []).flatMap(filterFaultsAt)),
-        ...under(['subscriber'], destinationFaults(spec.subscriber)),
-        ...under(['reply'], destinationFaults(reply)),
-        ...under(['brokerRef'], otherNamespaceFaults(spec.brokerRef, metadata.namespace)),
-        ...under(['channel'], otherNamespaceFaults(spec.channel, metadata.namespace)),
-        ...under(['delivery'], deliveryFaults(spec.delivery)),
-        ...under(['channelTemplate'], templateFaults(spec.channelTemplate)),
-        ...under(['steps'], ofEach(spec.steps, stepFaults)),
-        ...under(['branches'], ofEach(spec.branches, branchFaults)),
-      ],
-    ),
+    ...under(['spec'], KIND_RULES[kind]?.(manifest) ?? []),
+    ...under(['spec'], OPEN_KINDS.includes(kind) ? [] : specFaults(manifest)),
     ...(kind === 'Secret' ? under(['data'], secretFaults(manifest.data)) : []),
+  ];
+}
+
+/** The rules for what several kinds have. */
+function specFaults({ kind, metadata, spec }: Manifest): Fault[] {
+  const reply = kind === 'Subscription' && isNothing(spec.reply) ? undefined : spec.reply;
+  return [
+    ...under(['filter', 'attributes'], nameFaults(spec.filter?.attributes)),
+    ...under(['filters'], (spec.filters ?? []).flatMap(filterFaultsAt)),
+    ...under(['subscriber'], destinationFaults(spec.subscriber)),
+    ...under(['reply'], destinationFaults(reply)),
+    ...under(['brokerRef'], otherNamespaceFaults(spec.brokerRef, metadata.namespace)),
+    ...under(['channel'], otherNamespaceFaults(spec.channel, metadata.namespace)),
+    ...under(['delivery'], deliveryFaults(spec.delivery)),
+    ...under(['channelTemplate'], templateFaults(spec.channelTemplate)),
+    ...under(['steps'], ofEach(spec.steps, stepFaults)),
+    ...under(['branches'], ofEach(spec.branches, branchFaults)),
   ];
 }
 

@@ -62,6 +62,9 @@ export async function loadSchemas(): Promise<Schemas> {
   add('', 'Secret', SECRET);
   add('', 'Service', SERVICE);
   add('discovery.k8s.io', 'EndpointSlice', ENDPOINT_SLICE);
+  add('', 'Pod', POD);
+  add('', 'Node', NAMED);
+  add('', 'Namespace', NAMED);
   return schemas;
 }
 
@@ -196,7 +199,14 @@ const SERVICE: Schema = object(
     spec: object({
       type: TEXT,
       externalName: TEXT,
-      ports: list(object({ name: TEXT, port: PORT, targetPort: PORT_OR_NAME }, ['port'])),
+      clusterIP: TEXT,
+      ipFamilies: list(TEXT),
+      selector: TEXTS,
+      sessionAffinity: TEXT,
+      internalTrafficPolicy: TEXT,
+      ports: list(
+        object({ name: TEXT, port: PORT, protocol: TEXT, targetPort: PORT_OR_NAME }, ['port']),
+      ),
     }),
   },
   ['metadata'],
@@ -206,11 +216,15 @@ const SERVICE: Schema = object(
 const ENDPOINT_SLICE: Schema = object(
   {
     metadata: METADATA,
+    addressType: { ...TEXT, enum: ['IPv4', 'IPv6', 'FQDN'] },
     endpoints: list(
       object(
         {
           addresses: { ...list({ ...TEXT, minLength: 1 }), minItems: 1 },
           conditions: object({ ready: FLAG, serving: FLAG, terminating: FLAG }),
+          targetRef: object({ kind: TEXT, namespace: TEXT, name: TEXT, uid: TEXT }),
+          nodeName: TEXT,
+          zone: TEXT,
         },
         ['addresses'],
       ),
@@ -219,6 +233,19 @@ const ENDPOINT_SLICE: Schema = object(
   },
   ['metadata'],
 );
+
+/** Source: Kubernetes API, v1 Pod, as far as it is read. */
+const POD: Schema = object(
+  {
+    metadata: METADATA,
+    spec: object({ nodeName: TEXT }),
+    status: object({ phase: TEXT, podIP: TEXT, podIPs: list(object({ ip: TEXT })) }),
+  },
+  ['metadata'],
+);
+
+/** Of a Node and a Namespace, only what they are called and labelled. */
+const NAMED: Schema = object({ metadata: METADATA }, ['metadata']);
 
 /** Source: Kubernetes API, v1 ConfigMap. */
 const CONFIG_MAP: Schema = object({ metadata: METADATA, data: TEXTS, binaryData: TEXTS }, [

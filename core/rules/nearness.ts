@@ -30,15 +30,14 @@ export function isNowhere({ pod, node, zone }: Vantage): boolean {
 
 /**
  * Why an attempt went where it went.
- * - url: the subscriber is a plain address · asked: placement is off for it · no-endpoint: none is known
+ * - url: the subscriber is a plain address · no-endpoint: none is known
  * - nearest: it has room · overflow: nearer ones would have taken longer · spread: any in turn, as asked for
  * - another: the one before could not be reached, or has failed · ejected: nearer ones are left alone for now
  * - service: endpoints could not be reached, so the Service's address has to do
- * - the others: why placement declined
+ * - the others: why placement declined, or was declined for the egress (asked)
  */
 export const ROUTE_REASONS = [
   'url',
-  'asked',
   'no-endpoint',
   'nearest',
   'overflow',

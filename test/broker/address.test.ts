@@ -14,6 +14,7 @@ const ORDERS: Ingress = {
   attributesMaxBytes: 1,
   isEarly: true,
   claims: CLAIMS,
+  hops: { isOn: false, redoMaxMs: 1_000 },
 };
 const STEP: Ingress = {
   ...ORDERS,

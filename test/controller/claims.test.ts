@@ -47,7 +47,7 @@ interface World {
 function told(snapshot: Snapshot, { before, general = GENERAL }: World = {}): Reconciled {
   return reconcile(snapshot, {
     revision: 1,
-    defaults: { ...general, timeoutMs: 600_000, idleMs: 60_000 },
+    defaults: { ...general, timeoutMs: 600_000, idleMs: 60_000, localHop: false },
     ...(before && { before }),
   });
 }

@@ -53,7 +53,11 @@ test.each([
     'Service/shop/parcels-kn-channel',
     'Service/shop/peers',
     'EndpointSlice/shop/orders-x7k2p',
+    'EndpointSlice/shop/outside-1',
     'EndpointSlice/shop/front-8q2zz',
+    'Pod/shop/orders-7c9',
+    'Node/default/worker-1',
+    'Namespace/default/shop',
     'ConfigMap/shop/config-br-default-channel',
     'ConfigMap/shop/logo',
     'Secret/shop/orders-tls',
@@ -71,7 +75,16 @@ test('it keeps what is read, and what it says about itself', async () => {
   expect(byId.get('Subscription/shop/fulfil-kn-sequence-0')?.metadata.ownerReferences).toEqual([
     expect.objectContaining({ kind: 'Sequence', name: 'fulfil', controller: true }),
   ]);
-  expect(byId.get('EndpointSlice/shop/front-8q2zz')?.spec).toEqual({ endpoints: [], ports: [] });
+  expect(byId.get('EndpointSlice/shop/front-8q2zz')?.spec).toEqual({
+    addressType: 'IPv6',
+    endpoints: [],
+    ports: [],
+  });
+  expect(byId.get('Pod/shop/orders-7c9')?.spec).toEqual({
+    nodeName: 'worker-1',
+    phase: 'Running',
+    addresses: ['10.244.1.5', 'fd00:10:244:1::5'],
+  });
   expect(byId.get('ConfigMap/shop/config-br-default-channel')?.spec).toEqual({
     data: { 'channel-template-spec': expect.stringContaining('InMemoryChannel') },
   });

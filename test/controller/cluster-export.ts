@@ -336,6 +336,15 @@ const SERVICES = `
   ports:
   - {appProtocol: http, name: http, port: 8080, protocol: TCP}
   - {name: metrics, port: 9090, protocol: TCP}
+- addressType: FQDN
+  apiVersion: discovery.k8s.io/v1
+  endpoints:
+  - addresses: [orders.example.com]
+    hostname: orders-0
+  kind: EndpointSlice
+  metadata:${metadata('outside-1')}
+    labels: {kubernetes.io/service-name: outside}
+  ports: []
 - addressType: IPv6
   apiVersion: discovery.k8s.io/v1
   endpoints: null
@@ -343,6 +352,66 @@ const SERVICES = `
   metadata:${metadata('front-8q2zz')}
     labels: {kubernetes.io/service-name: front}
   ports: null
+`;
+
+/** What a kubelet and its node say of themselves, shortened where one thing is like the other. */
+const PODS = `
+- apiVersion: v1
+  kind: Pod
+  metadata:${metadata('orders-7c9', owner('ReplicaSet', 'orders').replace('flows.knative.dev/v1', 'apps/v1'))}
+    generateName: orders-
+    annotations: {kubernetes.io/psp: eks.privileged}
+    labels: {app: orders, pod-template-hash: 7c9}
+  spec:
+    affinity: {podAntiAffinity: {preferredDuringSchedulingIgnoredDuringExecution: []}}
+    containers:
+    - env:
+      - {name: PASSWORD, value: secret}
+      - {name: POD_IP, valueFrom: {fieldRef: {apiVersion: v1, fieldPath: status.podIP}}}
+      image: example.com/orders:1
+      name: orders
+      ports: [{containerPort: 8080, name: http, protocol: TCP}]
+      resources: {limits: {cpu: "1", memory: 128Mi}}
+      volumeMounts: [{mountPath: /var/run/secrets/kubernetes.io/serviceaccount, name: kube-api-access-x, readOnly: true}]
+    dnsPolicy: ClusterFirst
+    enableServiceLinks: true
+    nodeName: worker-1
+    preemptionPolicy: PreemptLowerPriority
+    priority: 0
+    securityContext: {}
+    serviceAccountName: default
+    tolerations: [{effect: NoExecute, key: node.kubernetes.io/not-ready, operator: Exists, tolerationSeconds: 300}]
+    volumes:
+    - name: kube-api-access-x
+      projected: {defaultMode: 420, sources: [{serviceAccountToken: {expirationSeconds: 3607, path: token}}]}
+  status:
+    conditions:
+    - {lastProbeTime: null, lastTransitionTime: "2026-05-04T10:00:01Z", status: "True", type: Ready}
+    containerStatuses:
+    - {containerID: "containerd://1", image: example.com/orders:1, imageID: "", name: orders, ready: true, restartCount: 0, started: true, state: {running: {startedAt: "2026-05-04T10:00:01Z"}}}
+    hostIP: 172.18.0.3
+    hostIPs: [{ip: 172.18.0.3}]
+    phase: Running
+    podIP: 10.244.1.5
+    podIPs: [{ip: 10.244.1.5}, {ip: "fd00:10:244:1::5"}]
+    qosClass: Burstable
+    startTime: "2026-05-04T10:00:00Z"
+- apiVersion: v1
+  kind: Node
+  metadata:${plain('worker-1').replace('    namespace: shop\n', '')}
+    annotations: {node.alpha.kubernetes.io/ttl: "0"}
+    labels: {kubernetes.io/hostname: worker-1, topology.kubernetes.io/zone: zone-a}
+  spec: {podCIDR: 10.244.1.0/24, podCIDRs: [10.244.1.0/24], providerID: "kind://docker/kind/worker-1"}
+  status:
+    addresses: [{address: 172.18.0.3, type: InternalIP}]
+    capacity: {cpu: "8", memory: 16Gi, pods: "110"}
+    nodeInfo: {kernelVersion: 6.1.0, kubeletVersion: v1.33.0}
+- apiVersion: v1
+  kind: Namespace
+  metadata:${plain('shop').replace('    namespace: shop\n', '')}
+    labels: {kubernetes.io/metadata.name: shop}
+  spec: {finalizers: [kubernetes]}
+  status: {phase: Active}
 `;
 
 const DATA = `
@@ -373,7 +442,7 @@ const DATA = `
 `;
 
 export const CLUSTER_EXPORT = `apiVersion: v1
-items:${EVENTING}${FLOWS}${SERVICES}${DATA}
+items:${EVENTING}${FLOWS}${SERVICES}${PODS}${DATA}
 kind: List
 metadata:
   resourceVersion: ""

@@ -132,18 +132,20 @@ describe('docs/resources.md', () => {
     const rows = text.split('\n').filter((line) => line.startsWith('| `knear.dev/'));
     const expected = Object.entries(ANNOTATIONS).map(([key, row]) => {
       const { kinds } = row;
-      const written = 'claim' in row ? limitText(row.claim) : choiceText(row.values);
       const where = PLACES.filter(([, all]) => all.every((kind) => kinds.some((k) => k === kind)))
         .map(([name]) => name)
         .join(', ');
-      return `| \`${key}\` | ${written} | ${where} |`;
+      return `| \`${key}\` | ${valuesText(row)} | ${where} |`;
     });
     expect(rows.map((row) => row.split('|').slice(0, 4).join('|') + '|')).toEqual(expected);
   });
 });
 
-function choiceText([first, ...others]: readonly string[]): string {
-  return [`**\`${first ?? ''}\`**`, ...others.map((value) => `\`${value}\``)].join(', ');
+function valuesText(row: (typeof ANNOTATIONS)[keyof typeof ANNOTATIONS]): string {
+  if ('claim' in row) return limitText(row.claim);
+  if ('range' in row) return row.range.replaceAll(/\bPT\w+/g, (text) => `\`${text}\``);
+  const [first, ...others] = row.values.map((value) => `\`${value}\``);
+  return ['isDefaultElsewhere' in row ? first : `**${first}**`, ...others].join(', ');
 }
 
 function limitText(name: ClaimName): string {
@@ -160,6 +162,7 @@ const PLACES: readonly (readonly [string, readonly string[]])[] = [
   ['Subscription', ['Subscription']],
   ['Sequence', ['Sequence']],
   ['Parallel', ['Parallel']],
+  ['Service', ['Service']],
 ];
 
 /** What Kubernetes refuses: a part without a type, or lookarounds and back-references (its patterns are RE2). */

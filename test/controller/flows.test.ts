@@ -13,6 +13,7 @@ const DEFAULTS = {
   timeoutMs: 600_000,
   idleMs: 60_000,
   claims: CLAIMS,
+  localHop: false,
 };
 const DOOR = 'http://door:8080';
 

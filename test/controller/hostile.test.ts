@@ -98,6 +98,43 @@ kind: Service
 metadata: {name: other}
 spec: {type: ExternalName, externalName: a.example, ports: [{name: a, port: 80}]}
 ---
+apiVersion: v1
+kind: Service
+metadata: {name: headless, annotations: {knear.dev/placement: nearest}}
+spec:
+  clusterIP: None
+  ipFamilies: [IPv4]
+  internalTrafficPolicy: Cluster
+  sessionAffinity: None
+  selector: {app: a}
+  ports: [{name: a, port: 80, protocol: TCP, targetPort: a}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: headless, labels: {kubernetes.io/service-name: headless}}
+addressType: IPv4
+endpoints:
+- addresses: [10.0.0.1]
+  conditions: {ready: false, serving: true, terminating: true}
+  targetRef: {kind: Pod, namespace: default, name: pod, uid: u}
+  nodeName: node
+  zone: z
+ports: [{name: a, port: 1}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: pod, uid: u, labels: {istio.io/rev: a}, annotations: {linkerd.io/inject: disabled}}
+spec: {nodeName: node}
+status: {phase: Running, podIP: 10.0.0.1, podIPs: [{ip: 10.0.0.1}]}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: node, labels: {topology.kubernetes.io/zone: z}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: default, labels: {istio-injection: disabled}}
+---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {name: other, labels: {kubernetes.io/service-name: sample-functions}}
@@ -122,6 +159,9 @@ const strange = fc.oneof(
     '-----BEGIN ',
     '__proto__',
     'constructor',
+    'toString',
+    'fe80::1%eth0',
+    '::ffff:127.0.0.1',
     '/',
     '//',
     '\\',
@@ -138,6 +178,8 @@ const strange = fc.oneof(
   ),
 );
 
+const TRUSTS = fc.constantFrom('folder' as const, 'cluster' as const);
+
 test('what is broken below is whole at first', async () => {
   const text = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: valid });
   const { resources, problems } = await snapshotOf(text);
@@ -147,7 +189,7 @@ test('what is broken below is whole at first', async () => {
 
 test('whatever stands in a document, it is a resource or a problem, and the rest goes on', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.constantFrom(...places), strange, async (place, value) => {
+    fc.asyncProperty(fc.constantFrom(...places), strange, TRUSTS, async (place, value, trust) => {
       const changed: unknown = replaced(valid, place, value);
       const items = changed as unknown[];
       const text = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
@@ -155,11 +197,13 @@ test('whatever stands in a document, it is a resource or a problem, and the rest
       expect(snapshot.resources.length).toBeGreaterThanOrEqual(valid.length - 1);
       reconcile(snapshot, {
         revision: 1,
+        trust,
         defaults: {
           eventMaxBytes: 1,
           attributesMaxBytes: 1,
           timeoutMs: 1,
           idleMs: 1,
+          localHop: false,
           claims: CLAIMS,
         },
       });

@@ -274,6 +274,24 @@ describe('a document that is not valid', () => {
       text: 'apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a}\nendpoints:\n- {}\n',
       complaint: 'file.yaml:5 endpoints[0]: addresses is missing',
     },
+    {
+      name: 'a type of addresses that there is not',
+      text: 'apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a}\naddressType: ipv4\n',
+      complaint:
+        'file.yaml:4 addressType: "ipv4" is not one of IPv4, IPv6, FQDN; did you mean IPv4?',
+    },
+    {
+      name: 'a Pod whose address is none',
+      text: 'apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nstatus: {podIPs: [{ip: 10}]}\n',
+      complaint:
+        'file.yaml:4 status.podIPs[0].ip: must be of type string, 10 is not (put it in quotes)',
+    },
+    {
+      name: 'a placement that a Service cannot have',
+      text: 'apiVersion: v1\nkind: Service\nmetadata: {name: a, annotations: {knear.dev/placement: off}}\n',
+      complaint:
+        'file.yaml:3 metadata.annotations.knear.dev/placement: "off" is not one of nearest, spread, service',
+    },
   ];
 
   test.each(cases)('is told where and why: $name', async ({ text, complaint }) => {
@@ -352,6 +370,9 @@ describe('a document that is valid', () => {
         'apiVersion: v1\nkind: Secret\nmetadata: {name: a}\n',
         'apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {clusterIP: None}\n',
         'apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a}\naddressType: IPv4\nendpoints: [{addresses: [10.0.0.1], zone: a}]\n',
+        'apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n',
+        'apiVersion: v1\nkind: Node\nmetadata: {name: a}\n',
+        'apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n',
       ),
     );
     expect(problems).toEqual([]);
@@ -368,6 +389,53 @@ describe('a document that is valid', () => {
       'Secret',
       'Service',
       'EndpointSlice',
+      'Pod',
+      'Node',
+      'Namespace',
+    ]);
+  });
+
+  test('of Kubernetes may have any field that is not read, also one that is a field of ours', async () => {
+    const kinds = ['Service', 'Pod', 'Node', 'Namespace', 'ConfigMap', 'Secret', 'EndpointSlice'];
+    const spec =
+      '{filters: 7, subscriber: 7, steps: [7], delivery: {timeout: 7}, reply: {}, filter: 7}';
+    const texts = kinds.map((kind) => {
+      const group = kind === 'EndpointSlice' ? 'discovery.k8s.io/v1' : 'v1';
+      return `apiVersion: ${group}\nkind: ${kind}\nmetadata: {name: a}\nspec: ${spec}\nstatus: {}\n`;
+    });
+    const { resources, problems } = await snapshotOf(documents(...texts, broker()));
+    expect(problems).toEqual([]);
+    expect(resources.map(({ kind }) => kind)).toEqual([...kinds, 'Broker']);
+  });
+
+  test('of a Pod leaves behind what is not read, secrets above all', async () => {
+    const { resources } = await snapshotOf(`
+apiVersion: v1
+kind: Pod
+metadata: {name: p, uid: u1, labels: {app: a}}
+spec:
+  nodeName: n1
+  containers: [{name: c, image: i, env: [{name: PASSWORD, value: secret}]}]
+status:
+  phase: Running
+  podIP: 10.0.0.1
+  podIPs: [{ip: 10.0.0.1}, {ip: "fd00::1"}, {}]
+  hostIP: 192.168.0.1
+`);
+    expect(resources).toEqual([
+      {
+        kind: 'Pod',
+        apiVersion: 'v1',
+        metadata: {
+          namespace: 'default',
+          name: 'p',
+          uid: 'u1',
+          labels: { app: 'a' },
+          annotations: {},
+        },
+        spec: { nodeName: 'n1', phase: 'Running', addresses: ['10.0.0.1', 'fd00::1'] },
+        where: 'file.yaml:2',
+      },
     ]);
   });
 

@@ -10,6 +10,7 @@ const DEFAULTS = {
   timeoutMs: 600_000,
   idleMs: 60_000,
   claims: CLAIMS,
+  localHop: false,
 };
 const CHANNEL_C = '{apiVersion: messaging.knear.dev/v1, kind: KnearChannel, name: c}';
 const SERVICE_A = '{ref: {apiVersion: v1, kind: Service, name: a}}';
@@ -60,6 +61,7 @@ describe('an ingress', () => {
           attributesMaxBytes: 100,
           isEarly: true,
           claims: CLAIMS,
+          hops: { isOn: false, redoMaxMs: 1_000 },
         },
       ],
     ]);
@@ -137,6 +139,8 @@ describe('an egress', () => {
       order: 'none',
       isPaused: false,
       exhausted: 'park',
+      placement: 'nearest',
+      hops: { isOn: false, redoMaxMs: 1_000 },
     });
     expect(status(result, 'Trigger/default/t')).toMatchObject({ isReady: true, reason: 'Ready' });
   });
@@ -684,101 +688,6 @@ describe('an annotation', () => {
       isReady: true,
       infos: ['annotation knear.dev/early-delivery has no effect on a Trigger'],
     });
-  });
-});
-
-describe('what stands behind a Service', () => {
-  function slice(name: string, rest: string, label = 'a'): string {
-    const metadata = `{name: ${name}, labels: {kubernetes.io/service-name: ${label}}}`;
-    return `apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: ${metadata}\n${rest}\n`;
-  }
-  const endpointsOf = async (...texts: string[]) => {
-    const { topology } = await reconciled(...texts);
-    return topology.services.get('default/a')?.endpoints;
-  };
-
-  const cases: { name: string; ports: string; slicePorts: string; expected: object }[] = [
-    {
-      name: 'without names',
-      ports: '[{port: 80}]',
-      slicePorts: '[{port: 8080}]',
-      expected: { 80: 8080 },
-    },
-    {
-      name: 'by name',
-      ports: '[{port: 80, name: h}, {port: 90, name: m}]',
-      slicePorts: '[{port: 9090, name: m}, {port: 8080, name: h}]',
-      expected: { 80: 8080, 90: 9090 },
-    },
-    {
-      name: 'to the only one, which has no name',
-      ports: '[{port: 80, name: h}]',
-      slicePorts: '[{port: 8080}]',
-      expected: { 80: 8080 },
-    },
-    {
-      name: 'to none of another name',
-      ports: '[{port: 80, name: h}]',
-      slicePorts: '[{port: 8080, name: x}]',
-      expected: {},
-    },
-    {
-      name: 'to none without a number',
-      ports: '[{port: 80}]',
-      slicePorts: '[{name: ""}]',
-      expected: {},
-    },
-  ];
-
-  test.each(cases)('has its ports $name', async ({ ports, slicePorts, expected }) => {
-    const endpoints = await endpointsOf(
-      service(`{ports: ${ports}}`),
-      slice('s1', `ports: ${slicePorts}\nendpoints: [{addresses: [10.0.0.1]}]`),
-    );
-    expect(endpoints).toEqual([{ address: '10.0.0.1', ports: expected, isReady: true }]);
-  });
-
-  test('is ready unless it says that it is not', async () => {
-    const endpoints = await endpointsOf(
-      service('{ports: [{port: 80}]}'),
-      slice(
-        's1',
-        'ports: [{port: 1}]\nendpoints: [{addresses: [a]}, {addresses: [b], conditions: {}}, {addresses: [c], conditions: {ready: false}}]',
-      ),
-    );
-    expect(endpoints?.map(({ address, isReady }) => `${address} ${String(isReady)}`)).toEqual([
-      'a true',
-      'b true',
-      'c false',
-    ]);
-  });
-
-  test('is one endpoint an address, whatever the number of slices, and ready if one of them says so', async () => {
-    const endpoints = await endpointsOf(
-      service('{ports: [{port: 80, name: h}, {port: 90, name: m}]}'),
-      slice('s1', 'ports: [{port: 1, name: h}]\nendpoints: [{addresses: [a, ignored]}]'),
-      slice(
-        's2',
-        'ports: [{port: 2, name: m}]\nendpoints: [{addresses: [a], conditions: {ready: false}}]',
-      ),
-    );
-    expect(endpoints).toEqual([{ address: 'a', ports: { 80: 1, 90: 2 }, isReady: true }]);
-  });
-
-  test('is nothing when no slice carries its name in its namespace', async () => {
-    const endpoints = await endpointsOf(
-      service('{ports: [{port: 80}]}'),
-      slice('s1', 'ports: [{port: 1}]\nendpoints: [{addresses: [x]}]', 'b'),
-      slice('s2', 'ports: [{port: 1}]\nendpoints: [{addresses: [x]}]').replace(
-        '{name: s2',
-        '{name: s2, namespace: far',
-      ),
-    );
-    expect(endpoints).toEqual([]);
-  });
-
-  test('is left out for an ExternalName, which is only another name', async () => {
-    expect(await endpointsOf(service('{type: ExternalName, externalName: x}'))).toBeUndefined();
   });
 });
 

@@ -26,6 +26,7 @@ const DEFAULTS = {
   timeoutMs: 600_000,
   idleMs: 60_000,
   claims: CLAIMS,
+  localHop: false,
 };
 
 test('everything in the quickstart is valid and ready', async () => {

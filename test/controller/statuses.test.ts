@@ -11,6 +11,7 @@ const DEFAULTS = {
   timeoutMs: 600_000,
   idleMs: 60_000,
   claims: CLAIMS,
+  localHop: false,
 };
 const SERVICE = 'apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80}]}\n';
 const TO_A = '{ref: {apiVersion: v1, kind: Service, name: a}}';

@@ -21,6 +21,7 @@ function ingress(changes: Partial<Ingress> = {}): Ingress {
     attributesMaxBytes: 150,
     isEarly: true,
     claims: CLAIMS,
+    hops: { isOn: false, redoMaxMs: 1_000 },
     ...changes,
   };
 }

@@ -19,6 +19,7 @@ function ingress(changes: Partial<Ingress> = {}): Ingress {
     attributesMaxBytes: 1_000,
     isEarly: true,
     claims: CLAIMS,
+    hops: { isOn: false, redoMaxMs: 1_000 },
     ...changes,
   };
 }

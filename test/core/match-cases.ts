@@ -37,6 +37,7 @@ function ingressOf(id: string, isEarly: boolean): Ingress {
     attributesMaxBytes: 65_536,
     isEarly,
     claims: CLAIMS,
+    hops: { isOn: false, redoMaxMs: 1_000 },
   };
 }
 
@@ -55,6 +56,8 @@ function egressOf(id: string, sketch: EgressSketch): Egress {
     order: 'none',
     isPaused: false,
     exhausted: 'park',
+    placement: 'nearest',
+    hops: { isOn: false, redoMaxMs: 1_000 },
     ...sketch,
   };
 }

@@ -117,6 +117,7 @@ export function ingress(changes: Partial<Ingress> & { readonly name: string }): 
     attributesMaxBytes: 16 * 1024,
     isEarly: true,
     claims: CLAIMS,
+    hops: { isOn: false, redoMaxMs: 1_000 },
     ...changes,
   };
 }

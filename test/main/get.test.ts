@@ -31,7 +31,14 @@ let admin: Admin;
 beforeAll(async () => {
   const { statuses } = reconcile(await snapshotOf(RESOURCES), {
     revision: 1,
-    defaults: { eventMaxBytes: 1, attributesMaxBytes: 1, timeoutMs: 1, idleMs: 1, claims: CLAIMS },
+    defaults: {
+      eventMaxBytes: 1,
+      attributesMaxBytes: 1,
+      timeoutMs: 1,
+      idleMs: 1,
+      claims: CLAIMS,
+      localHop: false,
+    },
     baseUrl: 'http://localhost:8080',
   });
   admin = await openAdmin({

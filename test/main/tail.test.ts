@@ -60,6 +60,7 @@ function ingress(kind: Ingress['kind'], name: string): Ingress {
     ...{ id: `${kind}:default/${name}`, kind, namespace: 'default', name },
     ...{ path: `/default/${name}`, hosts: [], isEarly: true },
     ...{ eventMaxBytes: 1_000_000, attributesMaxBytes: 1_000, claims: CLAIMS },
+    hops: { isOn: false, redoMaxMs: 1_000 },
   };
 }
 

@@ -70,7 +70,7 @@ describe('what is fine', () => {
     await write('all.yaml', CLUSTER_EXPORT);
     const { code, out } = await validate('all.yaml');
     expect(code).toBe(0);
-    expect(out.at(-1)).toMatch(/^all.yaml: 18 valid resources, 0 errors, /);
+    expect(out.at(-1)).toMatch(/^all.yaml: 22 valid resources, 0 errors, /);
   });
 });
 

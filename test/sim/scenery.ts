@@ -40,6 +40,7 @@ const ingress = (id: string, kind: Ingress['kind'], isEarly = true): [string, In
     attributesMaxBytes: 16_000,
     isEarly,
     claims: CLAIMS,
+    hops: { isOn: false, redoMaxMs: 1_000 },
   },
 ];
 
@@ -76,6 +77,8 @@ const egress = (parts: Parts): Egress => ({
   order: 'none',
   isPaused: false,
   exhausted: 'park',
+  placement: 'nearest',
+  hops: { isOn: false, redoMaxMs: 1_000 },
   // The simulated subscribers know by their host name for whom they work.
   subscriber: url(`${parts.id}/`),
   ...(parts.ingressId === 'broker' && { reply: inside('broker') }),
