@@ -173,6 +173,9 @@ export function observeAttempt(
   const event = stage.origin ?? stage.event;
   const status = 'status' in outcome ? outcome.status : 0;
   const code = 'failure' in verdict ? verdict.failure.code : undefined;
+  const hops = chain.links.length;
+  const taken = route && { route: placeOf(route) };
+  span?.note({ hops, ...taken });
   span?.end(status, code);
   if (verdict.kind === 'wait') {
     observer.observe({ kind: 'stalled', egress, event, code: verdict.failure.code });
@@ -186,8 +189,8 @@ export function observeAttempt(
     attempt: stage.attempt + 1,
     dest,
     status,
-    hops: chain.links.length,
-    ...(route && { route: placeOf(route) }),
+    hops,
+    ...taken,
     ...(code && { code }),
     ...(verdict.kind === 'reply' && { reply: verdict.event }),
     durationMs: clock.monotonicMs() - startedMs,

@@ -265,6 +265,7 @@ class Run {
     const next =
       this.#unfit(egress, stage) ?? this.#chain.next({ from: egress, ingress, event, hasRoom });
     const told = { kind: 'hop', egress, ingress, event } as const;
+    this.#span?.note({ hops: this.#chain.hops, hop: typeof next === 'string' ? next : 'taken' });
     if (typeof next === 'string') {
       observer.observe({ ...told, result: next });
       return undefined;

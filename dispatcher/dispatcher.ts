@@ -1,8 +1,8 @@
 /**
- * The set of egress loops, kept equal to the Topology, and what they share: open deliveries, the drain, and the word to
- * the door when delivery falls behind.
+ * The dispatchers of this process, one for each place that it stands for, kept equal to the Topology; and what they share: the
+ * drain, and the word to the door when delivery falls behind.
  *
- * - P1 One loop an egress that is not paused. A vanished egress stops at once; what the log holds for it ends as gone after
+ * - P1 One loop an egress that is not paused, in each place. A vanished egress stops at once; what the log holds for it ends as gone after
  *   `goneAfterMs`, unless the same identity is back by then.
  * - P2 The door yields: while more than BACKLOG_MAX deliveries wait for egresses that keep up, and this process is busy or
  *   the log does not bring them as fast as they come in, no new request is read. Egresses whose subscribers are slow do not
@@ -11,15 +11,10 @@
 import type { Clock, Timer } from '../core/ports/time.ts';
 import type { CloudEvent } from '../core/event.ts';
 import { forSubscriber } from '../core/rules/admit.ts';
-import type { Match } from '../core/ports/event-log.ts';
 import type { Vantage } from '../core/rules/nearness.ts';
 import type { Topology } from '../core/topology.ts';
-import { Budget } from './budget.ts';
-import type { BudgetLimits } from './budget.ts';
-import { EgressLoop } from './egress-loop.ts';
-import type { LoopContext } from './egress-loop.ts';
-import { Loads } from './placement/loads.ts';
-import { endpointKeys, Router } from './placement/router.ts';
+import type { EgressLoop } from './egress-loop.ts';
+import { Place, type PlaceOptions } from './place.ts';
 
 /** As many as may be open: the next turn's work for all slots, and not more than milliseconds of it. */
 const BACKLOG_MAX = 1_000;
@@ -31,32 +26,32 @@ const TURNS = 4;
 const BACKLOG_CHECK_MS = 10;
 
 export interface DispatcherOptions extends Omit<
-  LoopContext,
-  'budget' | 'topology' | 'forSubscriber' | 'hops' | 'placement'
+  PlaceOptions,
+  'topology' | 'forSubscriber' | 'openOf' | 'loopsElsewhere' | 'vantage' | 'isCluster'
 > {
-  readonly match: Match;
-  readonly open: BudgetLimits;
   /** How long the log keeps what it holds for an egress that is gone. */
   readonly goneAfterMs: number;
   /** Whether this process has hardly any idle time left. */
   isBusy(): boolean;
   /** What a turn of the event loop takes; absent: nothing. */
   lateMs?(): number;
-  /** Where it is; absent: nobody knows. */
-  readonly vantage?: Vantage;
-  /** In a cluster: a Service has an address of its own, and a pod one that its containers share. Absent: it is none. */
+  /** The places that it stands for; absent: one that nobody knows. */
+  readonly vantages?: readonly Vantage[];
+  /** Absent: it is none. */
   readonly isCluster?: boolean;
+}
+
+export interface SlotsOfEgress {
+  readonly egressId: string;
+  readonly slots: { readonly inUse: number; readonly limit: number; readonly waiting: number };
 }
 
 export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #clock: Clock;
-  readonly #budget: Budget;
-  readonly #loads: Loads;
-  readonly #loops = new Map<string, EgressLoop>();
+  readonly #places: readonly Place[];
   readonly #goneTimers = new Map<string, Timer>();
   #topology: Topology;
-  #context: LoopContext;
   #backlog = { count: 0, atMs: Number.NEGATIVE_INFINITY };
   #isStopped = false;
 
@@ -64,55 +59,52 @@ export class Dispatcher {
     this.#topology = topology;
     this.#options = options;
     this.#clock = options.clock;
-    this.#budget = new Budget(options.open, options.clock);
-    const { vantage = {}, isCluster = false, clock, slotsMax } = options;
-    this.#loads = new Loads(clock, slotsMax);
-    const router = new Router({ vantage, loads: this.#loads, usesLoopback: isCluster });
-    this.#context = {
+    const { vantages = [{}], isCluster = false, open } = options;
+    const shared = {
       ...options,
-      placement: { router, loads: this.#loads, hasServices: isCluster },
-      budget: this.#budget,
+      isCluster,
+      open: { countMax: share(open.countMax, vantages), bytesMax: share(open.bytesMax, vantages) },
       topology: () => this.#topology,
-      hops: {
-        match: options.match,
-        contextOf: (egressId) => this.#loops.get(egressId)?.dispatchContext,
-        // One process applies resources and says that they are ready: here they are never older.
-        isConfirmed: () => true,
-      },
       forSubscriber: remembering(forSubscriber),
+      openOf: (egressId: string) => this.#openOf(egressId),
+      loopsElsewhere: (place: Place, egressId: string) => this.#loopsElsewhere(place, egressId),
     };
+    this.#places = vantages.map((vantage) => new Place({ ...shared, vantage }));
   }
 
   /** Follows the Topology from now on. */
   apply(topology: Topology): void {
     if (this.#isStopped) return;
     this.#topology = topology;
-    for (const [id, loop] of this.#loops) {
-      if (topology.egresses.has(id)) continue;
-      // A loop with deliveries in flight is kept: should its egress come back, their order goes on with theirs.
-      loop.vanish();
-      if (loop.open === 0) this.#loops.delete(id);
-    }
-    for (const [id, egress] of topology.egresses) {
-      const loop = this.#loops.get(id) ?? this.#addLoop(id);
-      if (egress.isPaused) loop.pause();
-      else loop.resume();
-    }
+    for (const place of this.#places) place.apply(topology);
     this.#watchGone(topology);
-    this.#loads.forgetBut(endpointKeys(topology));
   }
 
   /** Open deliveries, of all egresses. */
   get open(): number {
-    return this.#budget.count;
+    return this.#places.reduce((sum, { budget }) => sum + budget.count, 0);
   }
 
   get openBytes(): number {
-    return this.#budget.bytes;
+    return this.#places.reduce((sum, { budget }) => sum + budget.bytes, 0);
   }
 
-  loops(): Iterable<EgressLoop> {
-    return this.#loops.values();
+  *loops(): Iterable<EgressLoop> {
+    for (const place of this.#places) yield* place.loops();
+  }
+
+  /** Of each egress, in all places together. */
+  *slots(): Iterable<SlotsOfEgress> {
+    const [first, ...others] = this.#places;
+    for (const { id, slots } of first?.loops() ?? []) {
+      const all = [slots, ...others.flatMap((place) => place.loop(id)?.slots ?? [])];
+      const sum = (what: 'inUse' | 'limit' | 'waiting') =>
+        all.reduce((total, each) => total + each[what], 0);
+      yield {
+        egressId: id,
+        slots: { inUse: sum('inUse'), limit: sum('limit'), waiting: sum('waiting') },
+      };
+    }
   }
 
   /** P2: `undefined` when requests may be read, else resolves when they may. */
@@ -131,8 +123,7 @@ export class Dispatcher {
   async stop(drainMs: number): Promise<void> {
     this.#isStopped = true;
     for (const timer of this.#goneTimers.values()) timer.cancel();
-    const stopped = Promise.all([...this.#loops.values()].map((loop) => loop.stop()));
-    this.#budget.wakeAll();
+    const stopped = Promise.all(this.#places.map((place) => place.stop()));
     let timer: Timer | undefined;
     const patience = new Promise<void>((resolve) => {
       timer = this.#clock.after(drainMs, resolve);
@@ -141,10 +132,15 @@ export class Dispatcher {
     timer?.cancel();
   }
 
-  #addLoop(id: string): EgressLoop {
-    const loop = new EgressLoop(id, this.#context);
-    this.#loops.set(id, loop);
-    return loop;
+  #openOf(egressId: string): number {
+    let open = 0;
+    for (const place of this.#places) open += place.loop(egressId)?.open ?? 0;
+    return open;
+  }
+
+  #loopsElsewhere(here: Place, egressId: string): readonly EgressLoop[] {
+    if (this.#places.length === 1) return NO_LOOPS;
+    return this.#places.flatMap((place) => (place === here ? [] : (place.loop(egressId) ?? [])));
   }
 
   /** P1 */
@@ -178,15 +174,24 @@ export class Dispatcher {
   }
 
   #countBacklog(isBusy: boolean): number {
-    let count = 0;
     const ownMs = TURNS * (this.#options.lateMs?.() ?? 0);
-    for (const loop of this.#loops.values()) {
-      if (loop.isPaused || loop.slots.medianMs > KEEPING_UP_MS + ownMs) continue;
-      if (!isBusy && !loop.isHungry) continue;
-      count += Math.max(0, this.#options.log.lag(loop.id).ready - loop.open);
+    const counted = new Set<string>();
+    let count = 0;
+    for (const { id, isPaused, slots, isHungry } of this.loops()) {
+      if (isPaused || slots.medianMs > KEEPING_UP_MS + ownMs) continue;
+      if ((!isBusy && !isHungry) || counted.has(id)) continue;
+      if (this.#places.length > 1) counted.add(id);
+      count += Math.max(0, this.#options.log.lag(id).ready - this.#openOf(id));
     }
     return count;
   }
+}
+
+const NO_LOOPS: readonly EgressLoop[] = [];
+
+/** Of a bound of the whole process. */
+function share(bound: number, { length }: readonly Vantage[]): number {
+  return Math.max(1, Math.floor(bound / length));
 }
 
 /** The same answer for the same event, for as long as somebody holds the event. */

@@ -17,8 +17,10 @@ import type { Observer } from '../core/ports/observer.ts';
 import type { Payloads } from '../core/ports/payloads.ts';
 import type { Clock, Timer } from '../core/ports/time.ts';
 import type { Tracer } from '../core/ports/tracer.ts';
+import type { PlaceLoad } from '../core/rules/cost.ts';
 import { compileFilter } from '../core/rules/filter.ts';
 import type { NextState } from '../core/rules/hop.ts';
+import type { Nearness } from '../core/rules/nearness.ts';
 import type { Egress, Topology } from '../core/topology.ts';
 import { Behind } from './behind.ts';
 import type { Budget } from './budget.ts';
@@ -28,10 +30,14 @@ import { dispatch } from './dispatch.ts';
 import type { DispatchContext } from './context.ts';
 import { Hold } from './hold.ts';
 import { Lanes } from './lanes.ts';
+import { loadOf } from './placement/loads.ts';
+import { LOOK_MS, mayPull, type Neighbour } from './placement/neighbours.ts';
 import { Slots } from './slots.ts';
 
 /** Deliveries that wait in memory or for a slot, beside those in flight: one dead subscriber never takes them all. */
 const OPEN_BESIDE_SLOTS = 64;
+/** What an event weighs, as a rule, the last twenty or so tell. */
+const USUAL_RATE = 0.05;
 /** A pull that failed is not repeated at once: the log is damaged or broken, and says so in its own way. */
 const PULL_RETRY_MS = 1_000;
 
@@ -48,6 +54,10 @@ export interface LoopContext {
   readonly payloads: Pick<Payloads, 'release'>;
   readonly hops: Hops;
   readonly placement: Placement;
+  /** Deliveries of an egress that are open anywhere in this process. */
+  openOf(egressId: string): number;
+  /** The loops of other dispatchers for the same egress. */
+  othersFor(loop: EgressLoop): readonly EgressLoop[];
   /** `forSubscriber`, the same result each time, so that an event is encoded once for all who get it. */
   forSubscriber(event: CloudEvent): CloudEvent;
   topology(): Topology;
@@ -62,7 +72,7 @@ interface Compiled {
   readonly matches: (event: CloudEvent) => boolean;
 }
 
-export class EgressLoop {
+export class EgressLoop implements Neighbour {
   readonly id: string;
   readonly slots: Slots;
   readonly #context: LoopContext;
@@ -77,13 +87,20 @@ export class EgressLoop {
   #isPulling = false;
   #isHungry = false;
   #turn = 0;
+  #progressMs = 0;
+  /** Of its events, a moving average. */
+  #usualBytes = 0;
   #whenRoom: (() => void) | undefined;
   #whenEmpty: (() => void)[] = [];
 
   constructor(id: string, context: LoopContext) {
     this.id = id;
     this.#context = context;
-    this.slots = new Slots({ max: context.slotsMax, onFree: () => this.#whenRoom?.() });
+    this.slots = new Slots({
+      max: context.slotsMax,
+      onFree: () => this.#slotFreed(),
+      onBusy: () => this.#progress(),
+    });
     this.#dispatch = {
       ...context,
       egressId: id,
@@ -152,7 +169,12 @@ export class EgressLoop {
       try {
         this.#isHungry = false;
         await this.#room(paused);
-        const pulling = this.#context.log.pull(this.id, this.#roomNow(), { signal: paused });
+        if (!this.#mayPull()) {
+          this.#context.budget.passOn();
+          await this.#sleep(LOOK_MS);
+          continue;
+        }
+        const pulling = this.#pull(paused);
         // Nothing is there for us: the turn that we may have been given is somebody else's.
         if (!this.#hasBacklog()) this.#context.budget.passOn();
         this.#isHungry = true;
@@ -173,6 +195,22 @@ export class EgressLoop {
     if (!this.#pausing.signal.aborted) this.resume();
   }
 
+  /** G1: where others could pull, what waits is looked at anew after a while. */
+  async #pull(paused: AbortSignal): Promise<Delivery[]> {
+    const { log, clock } = this.#context;
+    if (this.#context.othersFor(this).length === 0) {
+      return log.pull(this.id, this.#roomNow(), { signal: paused });
+    }
+    const patience = new AbortController();
+    const timer = clock.after(LOOK_MS, () => patience.abort());
+    const signal = AbortSignal.any([paused, patience.signal]);
+    try {
+      return await log.pull(this.id, this.#roomNow(), { signal });
+    } finally {
+      timer.cancel();
+    }
+  }
+
   /** E1 */
   #roomNow(): number {
     const ownMax = this.slots.limit + OPEN_BESIDE_SLOTS;
@@ -185,7 +223,7 @@ export class EgressLoop {
 
   /** What waits in the log. */
   #backlog(): number {
-    return this.#context.log.lag(this.id).ready - this.#holds.size;
+    return this.#context.log.lag(this.id).ready - this.#context.openOf(this.id);
   }
 
   #asNext(): NextState {
@@ -193,7 +231,7 @@ export class EgressLoop {
     const { slots } = this;
     return {
       isPaused: this.isPaused,
-      isHere: this.#isHere(),
+      isHere: this.#context.placement.router.isHere(this.#nearness()),
       freeSlots: slots.free,
       slots: slots.limit,
       waiting: slots.waiting,
@@ -202,10 +240,39 @@ export class EgressLoop {
     };
   }
 
-  #isHere(): boolean {
+  /** G1 */
+  get nearness(): Nearness {
+    return this.#nearness() ?? 'any';
+  }
+
+  #nearness(): Nearness | undefined {
     const egress = this.#egress()?.egress;
     const { placement, topology } = this.#context;
-    return !!egress && placement.router.isHere(egress.subscriber, egress.placement, topology());
+    return egress && placement.router.nearnessTo(egress, topology());
+  }
+
+  /** G1. Without room for another delivery, as if it were at as many as it may be. */
+  get load(): PlaceLoad {
+    const { inUse, waiting, limit, serviceMs } = this.slots;
+    const isFull = this.#context.budget.free < 1;
+    const counted = { inUse: isFull ? limit + inUse : inUse + waiting, value: limit, serviceMs };
+    return loadOf(counted, this.#context.clock.monotonicMs() - this.#progressMs);
+  }
+
+  #slotFreed(): void {
+    this.#progress();
+    this.#whenRoom?.();
+  }
+
+  #progress(): void {
+    this.#progressMs = this.#context.clock.monotonicMs();
+  }
+
+  /** G1 */
+  #mayPull(): boolean {
+    const others = this.#context.othersFor(this);
+    if (others.length === 0) return true;
+    return mayPull(this, others, { backlog: this.#backlog(), bytes: this.#usualBytes });
   }
 
   #resize(hold: Hold, event: CloudEvent): void {
@@ -231,6 +298,7 @@ export class EgressLoop {
 
   #start(delivery: Delivery): void {
     const bytes = heldBytes(delivery.event, delivery.sizeBytes);
+    this.#usualBytes += USUAL_RATE * (delivery.sizeBytes - this.#usualBytes);
     // Several loops may have seen the same free place.
     if (this.#stop.signal.aborted || !this.#context.budget.take(bytes)) {
       delivery.release();
@@ -291,8 +359,12 @@ export class EgressLoop {
   }
 
   #pauseAfterFailure(): Promise<void> {
+    return this.#sleep(PULL_RETRY_MS);
+  }
+
+  #sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      this.#context.clock.after(PULL_RETRY_MS, resolve);
+      this.#context.clock.after(ms, resolve);
     });
   }
 }

@@ -18,6 +18,8 @@ const NOISE_MS = 2;
  * and open more requests that wait for nothing but us.
  */
 const FORGET_MS = 30_000;
+/** The last twenty or so requests tell how long one takes. */
+const LEARNING_RATE = 0.05;
 
 export class Limit {
   readonly #max: number;
@@ -28,6 +30,7 @@ export class Limit {
   #wasFull = false;
   #bestMedianMs = Number.POSITIVE_INFINITY;
   #lastMedianMs = Number.POSITIVE_INFINITY;
+  #serviceMs = 0;
   /** Requests still in flight that were sent under a limit that has been halved since. */
   #outdated = 0;
 
@@ -49,6 +52,11 @@ export class Limit {
     return this.#lastMedianMs;
   }
 
+  /** What a request takes, as a moving average, whatever it comes to; 0 before there was one. */
+  get serviceMs(): number {
+    return this.#serviceMs;
+  }
+
   /** A request begins. */
   use(): void {
     this.#inUse += 1;
@@ -60,7 +68,9 @@ export class Limit {
     this.#inUse -= 1;
     const isOutdated = this.#outdated > 0;
     if (isOutdated) this.#outdated -= 1;
-    if (outcome) this.#learn(outcome, { durationMs, isOutdated });
+    if (!outcome || outcome.kind === 'payload') return;
+    this.#serviceMs += (this.#serviceMs === 0 ? 1 : LEARNING_RATE) * (durationMs - this.#serviceMs);
+    this.#learn(outcome, { durationMs, isOutdated });
   }
 
   #learn(

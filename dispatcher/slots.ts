@@ -6,15 +6,19 @@ export interface SlotsOptions {
   readonly max: number;
   /** Called when a slot may have become free. */
   readonly onFree?: () => void;
+  /** Called when the first slot is taken. */
+  readonly onBusy?: () => void;
 }
 
 export class Slots {
   readonly #onFree: (() => void) | undefined;
+  readonly #onBusy: (() => void) | undefined;
   readonly #limit: Limit;
   #waiters: (() => void)[] = [];
 
-  constructor({ max, onFree }: SlotsOptions) {
+  constructor({ max, onFree, onBusy }: SlotsOptions) {
     this.#onFree = onFree;
+    this.#onBusy = onBusy;
     this.#limit = new Limit(max);
   }
 
@@ -41,15 +45,20 @@ export class Slots {
     return this.#limit.medianMs;
   }
 
+  /** What a request takes, as a rule, ms; 0 before there was one. */
+  get serviceMs(): number {
+    return this.#limit.serviceMs;
+  }
+
   /** Resolves when the caller has a slot, first come first served. `undefined`: it has one already. */
   take(): Promise<void> | undefined {
     if (this.inUse < this.limit && this.#waiters.length === 0) {
-      this.#limit.use();
+      this.#use();
       return undefined;
     }
     return new Promise((resolve) => {
       this.#waiters.push(() => {
-        this.#limit.use();
+        this.#use();
         resolve();
       });
     });
@@ -60,5 +69,10 @@ export class Slots {
     this.#limit.give(outcome, durationMs);
     while (this.inUse < this.limit && this.#waiters.length > 0) this.#waiters.shift()?.();
     this.#onFree?.();
+  }
+
+  #use(): void {
+    if (this.inUse === 0) this.#onBusy?.();
+    this.#limit.use();
   }
 }

@@ -9,7 +9,7 @@ export function defaultsOf(settings: Settings): Defaults {
     attributesMaxBytes: settings.attributesMaxBytes,
     timeoutMs: settings.deliverTimeoutMs,
     idleMs: settings.claimCheckDeliverIdleMs,
-    localHop: false,
+    localHop: settings.isHopping,
     claims: {
       inlineMaxBytes: settings.claimCheckInlineMaxBytes,
       batchMaxBytes: settings.claimCheckBatchMaxBytes,

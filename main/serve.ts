@@ -93,7 +93,7 @@ async function open(
     payloads: () => payloads,
     door: () => door,
     open: () => ({ count: dispatcher.open, bytes: dispatcher.openBytes }),
-    slots: () => [...dispatcher.loops()].map(({ id, slots }) => ({ egressId: id, slots })),
+    slots: () => dispatcher.slots(),
     ...(tracing && { spans: () => tracing.counts }),
   });
   const topology = () => plan.topology;
@@ -228,6 +228,7 @@ function openDispatcher(settings: Settings, parts: Parts): Dispatcher {
     backoffMaxMs: settings.backoffMaxMs,
     open: { countMax: settings.openDeliveriesMax, bytesMax: settings.openBytesMax },
     goneAfterMs: settings.goneAfterMs,
+    vantages: settings.vantages,
     isBusy: busy.isBusy,
     lateMs: busy.lateMs,
     onBug: (error, egressId) => {

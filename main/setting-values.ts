@@ -4,11 +4,14 @@ import { parse as parseDuration } from 'tinyduration';
 import { CLAIM_STORE } from '../controller/claims.ts';
 import { KnearError } from '../core/errors.ts';
 import { parseSizeBytes } from '../core/size.ts';
+import type { Vantage } from '../core/rules/nearness.ts';
 import {
+  LOCAL_HOPS,
   LOG_LEVELS,
   NATS_DURABILITIES,
   rangeOf,
   SETTINGS,
+  type LocalHop,
   type LogLevel,
   type NatsDurability,
   type NumberKind,
@@ -64,6 +67,23 @@ export function levelOf(name: SettingName, values: Values): LogLevel {
 
 export function durabilityOf(name: SettingName, values: Values): NatsDurability {
   return wordOf(NATS_DURABILITIES, name, values);
+}
+
+export function localHopOf(name: SettingName, values: Values): LocalHop {
+  return wordOf(LOCAL_HOPS, name, values);
+}
+
+/** Several places, each as zone, node and perhaps pod. */
+export function placesOf(name: SettingName, values: Values): Vantage[] {
+  const { text, from } = values.get(name) ?? missing(name);
+  return text.split(',').map((place) => {
+    const [zone, node, pod, ...others] = place.trim().split('/');
+    const isWhole = zone !== undefined && node !== undefined && others.length === 0;
+    if (!isWhole || !/^[^\s/]+(\/[^\s/]+){1,2}$/.test(place.trim())) {
+      throw invalid(`${from} ${text}`, `must be ${rangeOf(name)}`);
+    }
+    return { zone, node, ...(pod !== undefined && { pod }) };
+  });
 }
 
 export function storeOf(name: SettingName, values: Values): typeof CLAIM_STORE {

@@ -15,6 +15,10 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 export const NATS_DURABILITIES = ['process', 'machine'] as const;
 export type NatsDurability = (typeof NATS_DURABILITIES)[number];
 
+/** Whether events may go on without the log. */
+export const LOCAL_HOPS = ['chain', 'off'] as const;
+export type LocalHop = (typeof LOCAL_HOPS)[number];
+
 export interface SettingRow {
   readonly kind: WordKind | NumberKind;
   /** As a user would write it; `undefined`: `defaultText` says what happens then. */
@@ -36,6 +40,8 @@ type WordKind =
   | 'servers'
   | 'prefix'
   | 'durability'
+  | 'places'
+  | 'hop'
   | 'store'
   | 'flag';
 
@@ -311,6 +317,31 @@ export const SETTINGS = {
     max: '10000',
     help: 'Requests in flight for one Trigger or Subscription. The number adapts between 1 and this: it grows while answers stay fast and halves on timeouts, resets, 429 and 503.',
   },
+  pod: {
+    kind: 'name',
+    defaultText: 'not known',
+    help: 'UID of the Pod that knear shares with subscribers (metadata.uid, by the downward API). What is in it is called first, at the loopback address.',
+  },
+  node: {
+    kind: 'name',
+    defaultText: 'not known',
+    help: 'Name of the node that knear runs on (spec.nodeName). Endpoints on it are called before those on others. See docs/placement.md.',
+  },
+  zone: {
+    kind: 'name',
+    defaultText: 'not known',
+    help: 'Zone that knear runs in (the label topology.kubernetes.io/zone of its node). Endpoints in it are called before those in others.',
+  },
+  places: {
+    kind: 'places',
+    defaultText: 'one, as pod, node and zone say',
+    help: 'To try placement on one machine: this process delivers as if it ran in each of these places, so it hosts a dispatcher for each. Instead of pod, node and zone.',
+  },
+  localHop: {
+    kind: 'hop',
+    defaultText: 'chain with --nats, off on the embedded log',
+    help: 'chain: what a subscriber answers goes on to a next subscriber in the same place without passing the log (docs/local-hop.md, also on why the default differs). An annotation knear.dev/local-hop decides for a resource.',
+  },
   parkedMax: {
     kind: 'count',
     default: '1000',
@@ -403,6 +434,10 @@ export function rangeOf(name: SettingName): string {
       return 'up to 16 lower-case letters, digits and -';
     case 'name':
       return 'a name without spaces';
+    case 'places':
+      return 'ZONE/NODE or ZONE/NODE/POD, or several, separated by commas';
+    case 'hop':
+      return `one of ${LOCAL_HOPS.join(', ')}`;
     case 'durability':
       return `one of ${NATS_DURABILITIES.join(', ')}`;
     case 'store':

@@ -12,6 +12,7 @@ import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { contradictionIn, settingOf, type CLAIM_STORE } from '../controller/claims.ts';
 import { closest } from '../controller/suggest.ts';
 import { KnearError, messageOf } from '../core/errors.ts';
+import type { Vantage } from '../core/rules/nearness.ts';
 import { natsOf, type NatsSettings } from './nats-settings.ts';
 import {
   flagValueOf,
@@ -23,6 +24,8 @@ import {
   pathOf,
   storeOf,
   textOf,
+  localHopOf,
+  placesOf,
   urlOf,
   type Value,
   type Values,
@@ -78,6 +81,10 @@ export interface Settings {
   readonly openDeliveriesMax: number;
   readonly openBytesMax: number;
   readonly slotsMax: number;
+  /** Where it is: one place, or several that are tried out on one machine. */
+  readonly vantages: readonly Vantage[];
+  /** Whether events may go on without the log, where no annotation says so. */
+  readonly isHopping: boolean;
   readonly parkedMax: number;
   readonly parkedBytesMax: number;
   readonly parkedAgeMs: number;
@@ -249,6 +256,10 @@ function settingsOf(values: Values): Settings {
     openDeliveriesMax: number('openDeliveriesMax'),
     openBytesMax: number('openBytesMax'),
     slotsMax: number('slotsMax'),
+    vantages: vantagesOf(values),
+    isHopping: values.has('localHop')
+      ? localHopOf('localHop', values) === 'chain'
+      : nats !== undefined,
     parkedMax: number('parkedMax'),
     parkedBytesMax: number('parkedBytesMax'),
     parkedAgeMs: number('parkedAge'),
@@ -257,6 +268,21 @@ function settingsOf(values: Values): Settings {
     ...(tracingEndpoint !== undefined && { tracingEndpoint }),
     tracingSampling: number('tracingSampling'),
   };
+}
+
+/** The places that this process stands for. */
+function vantagesOf(values: Values): readonly Vantage[] {
+  const names = ['pod', 'node', 'zone'] as const;
+  const known = names.filter((name) => values.has(name));
+  if (!values.has('places')) {
+    return [Object.fromEntries(known.map((name) => [name, textOf(name, values)]))];
+  }
+  const [both] = known;
+  if (both !== undefined) {
+    const { from } = values.get(both) ?? missing(both);
+    throw invalid(from, 'must not be given beside places: each of these says where it is');
+  }
+  return placesOf('places', values);
 }
 
 function claimCheckOf(values: Values) {

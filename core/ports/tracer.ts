@@ -7,8 +7,10 @@
  */
 import type { ErrorCode } from '../errors.ts';
 import type { CloudEvent } from '../event.ts';
+import type { HopRefusal } from '../rules/hop.ts';
 import type { Egress, Ingress } from '../topology.ts';
 import type { Work } from './event-log.ts';
+import type { RouteTaken } from './observer.ts';
 
 export interface Tracer {
   /**
@@ -34,6 +36,16 @@ export interface TracedAttempt extends Pick<Work, 'phase' | 'attempt'> {
   readonly event: CloudEvent;
 }
 
+/** What is known of an attempt only on its way. */
+export interface TracedWay {
+  /** Local hops that have led here. */
+  readonly hops: number;
+  /** Of a request. */
+  readonly route?: RouteTaken;
+  /** Of what goes to a Broker or Channel of ours, once that admits it. */
+  readonly hop?: 'taken' | HopRefusal;
+}
+
 /** A span that has begun. One that is never ended is never told. */
 export interface Span {
   /** What this attempt says in its `traceparent` header, in place of what the event keeps. */
@@ -42,6 +54,8 @@ export interface Span {
   mark(event: CloudEvent): CloudEvent;
   /** The same for a reply, unless the subscriber has named a trace in it by itself. */
   adopt(reply: CloudEvent): CloudEvent;
+  /** Before the end. */
+  note(way: TracedWay): void;
   /** @param status of HTTP; 0 when there is none. @param code why it failed; absent: it did not. */
   end(status: number, code?: ErrorCode): void;
 }

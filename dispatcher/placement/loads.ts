@@ -15,27 +15,14 @@ import { Limit } from '../limit.ts';
 const EJECT_AFTER = 5;
 const EJECT_MS = 1_000;
 const EJECT_MAX_MS = 60_000;
-/** The last twenty or so requests tell how long one takes. */
-const LEARNING_RATE = 0.05;
 
-class EndpointLoad implements PlaceLoad {
+interface EndpointLoad {
   readonly limit: Limit;
-  serviceMs = 0;
-  failures = 0;
-  ejections = 0;
-  ejectedUntilMs = Number.NEGATIVE_INFINITY;
-
-  constructor(max: number) {
-    this.limit = new Limit(max);
-  }
-
-  get inFlight(): number {
-    return this.limit.inUse;
-  }
-
-  get capacity(): number {
-    return this.limit.value;
-  }
+  /** Monotonic; when the last request ended, or the first of those in flight began. */
+  progressMs: number;
+  failures: number;
+  ejections: number;
+  ejectedUntilMs: number;
 }
 
 export class Loads {
@@ -51,7 +38,8 @@ export class Loads {
 
   /** @param key host and port */
   of(key: string): PlaceLoad {
-    return this.#loads.get(key) ?? new EndpointLoad(this.#max);
+    const { limit, progressMs } = this.#loads.get(key) ?? this.#fresh();
+    return loadOf(limit, this.#clock.monotonicMs() - progressMs);
   }
 
   /** V1 */
@@ -62,7 +50,8 @@ export class Loads {
 
   begin(key: string): void {
     let load = this.#loads.get(key);
-    if (!load) this.#loads.set(key, (load = new EndpointLoad(this.#max)));
+    if (!load) this.#loads.set(key, (load = this.#fresh()));
+    if (load.limit.inUse === 0) load.progressMs = this.#clock.monotonicMs();
     load.limit.use();
   }
 
@@ -71,15 +60,21 @@ export class Loads {
     const load = this.#loads.get(key);
     if (!load) return;
     load.limit.give(outcome, durationMs);
-    if (!outcome) return;
-    if (isFailure(outcome)) this.#failed(load, outcome);
-    else if (outcome.kind !== 'payload') this.#succeeded(load, durationMs);
+    load.progressMs = this.#clock.monotonicMs();
+    if (!outcome || outcome.kind === 'payload') return;
+    if (isFailure(outcome)) {
+      this.#failed(load, outcome);
+      return;
+    }
+    load.failures = 0;
+    load.ejections = 0;
+    load.ejectedUntilMs = Number.NEGATIVE_INFINITY;
   }
 
   /** Those that are in no Topology any more. */
   forgetBut(keys: ReadonlySet<string>): void {
-    for (const [key, { inFlight }] of this.#loads) {
-      if (inFlight === 0 && !keys.has(key)) this.#loads.delete(key);
+    for (const [key, { limit }] of this.#loads) {
+      if (limit.inUse === 0 && !keys.has(key)) this.#loads.delete(key);
     }
   }
 
@@ -93,13 +88,27 @@ export class Loads {
     load.failures = 0;
   }
 
-  #succeeded(load: EndpointLoad, durationMs: number): void {
-    load.failures = 0;
-    load.ejections = 0;
-    load.ejectedUntilMs = Number.NEGATIVE_INFINITY;
-    const isFirst = load.serviceMs === 0;
-    load.serviceMs += (isFirst ? 1 : LEARNING_RATE) * (durationMs - load.serviceMs);
+  #fresh(): EndpointLoad {
+    return {
+      limit: new Limit(this.#max),
+      progressMs: this.#clock.monotonicMs(),
+      failures: 0,
+      ejections: 0,
+      ejectedUntilMs: Number.NEGATIVE_INFINITY,
+    };
   }
+}
+
+/** What is in flight and does not end takes longer than what has ended: so a place that hangs is not taken for a quick one. */
+export function loadOf(
+  { inUse, value, serviceMs }: Pick<Limit, 'inUse' | 'value' | 'serviceMs'>,
+  stillMs: number,
+): PlaceLoad {
+  return {
+    inFlight: inUse,
+    capacity: value,
+    serviceMs: inUse > 0 ? Math.max(serviceMs, stillMs) : serviceMs,
+  };
 }
 
 /** It says that the endpoint is in trouble, and not that the event is: 4xx is about the event. */

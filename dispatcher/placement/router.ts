@@ -102,17 +102,21 @@ export class Router {
     return asGiven(target, 'service');
   }
 
-  /** The subscriber has an endpoint in this place, or is as far from everywhere. */
-  isHere(target: Target, placement: Egress['placement'], topology: Topology): boolean {
-    if (target.kind !== 'service' || placement !== 'nearest' || isNowhere(this.#options.vantage)) {
-      return true;
-    }
-    const service = topology.services.get(target.service);
-    if (!service || service.declined) return true;
-    const candidates = this.#candidates(service, target.port);
-    if (candidates.length === 0) return true;
-    const nearest = nearestOf(candidates);
-    return nearest === 'pod' || nearest === 'node';
+  /** Of the nearest endpoint of its subscriber; `undefined`: it is called as given, and as far from everywhere. */
+  nearnessTo({ subscriber, placement }: Egress, topology: Topology): Nearness | undefined {
+    if (subscriber.kind !== 'service' || placement !== 'nearest') return undefined;
+    const service = topology.services.get(subscriber.service);
+    return service?.declined ? undefined : nearestOf(this.#candidates(service, subscriber.port));
+  }
+
+  /** The subscriber of an egress is in this place, or as far from here as from anywhere. */
+  isHere(nearness: Nearness | undefined): boolean {
+    return (
+      nearness === undefined ||
+      nearness === 'pod' ||
+      nearness === 'node' ||
+      isNowhere(this.#options.vantage)
+    );
   }
 
   /** R4 */

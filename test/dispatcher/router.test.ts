@@ -11,7 +11,7 @@ import { Loads } from '../../dispatcher/placement/loads.ts';
 import { Router, type RouteRequest } from '../../dispatcher/placement/router.ts';
 import { accepted, rejected, unreachable } from '../fakes/scripted-deliverer.ts';
 import { SteppedClock } from '../fakes/stepped-clock.ts';
-import { topologyOf } from './resources.ts';
+import { topologyOf, trigger } from './resources.ts';
 
 const SERVICE = {
   kind: 'service',
@@ -59,7 +59,10 @@ function scene(service: ServiceEndpoints | undefined, vantage: Vantage = HERE, i
     loads.end(key, accepted, serviceMs);
     for (let count = 0; count < inFlight; count += 1) loads.begin(key);
   };
-  const isHere = () => router.isHere(SERVICE, 'nearest', topology);
+  const isHere = () => {
+    const egress = trigger({ subscriber: SERVICE, placement: 'nearest' });
+    return router.isHere(router.nearnessTo(egress, topology));
+  };
   return { clock, loads, route, routeTo, busy, isHere };
 }
 

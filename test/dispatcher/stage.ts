@@ -18,6 +18,7 @@ import type { CloudEvent, PayloadRef } from '../../core/event.ts';
 import type { Delivery, EventLog } from '../../core/ports/event-log.ts';
 import type { Happening } from '../../core/ports/observer.ts';
 import { admit } from '../../core/rules/admit.ts';
+import type { Vantage } from '../../core/rules/nearness.ts';
 import { compileMatch } from '../../core/rules/match.ts';
 import type { Topology } from '../../core/topology.ts';
 import type { BudgetLimits } from '../../dispatcher/budget.ts';
@@ -36,6 +37,8 @@ export interface StageOptions extends Scene {
   readonly goneAfterMs?: number;
   readonly isBusy?: () => boolean;
   readonly lateMs?: () => number;
+  readonly vantages?: readonly Vantage[];
+  readonly isCluster?: boolean;
   /** What an earlier stage left. */
   readonly store?: GatedStore;
   readonly clock?: SteppedClock;
@@ -95,6 +98,8 @@ export class Stage {
       backoffMaxMs: options.backoffMaxMs ?? 3_600_000,
       open: options.open ?? { countMax: 1_000, bytesMax: 64 * 1024 * 1024 },
       goneAfterMs: options.goneAfterMs ?? GONE_AFTER_MS,
+      ...(options.vantages && { vantages: options.vantages }),
+      ...(options.isCluster && { isCluster: true }),
       isBusy: options.isBusy ?? (() => false),
       lateMs: options.lateMs ?? (() => 0),
       onBug: (error) => void this.bugs.push(error),

@@ -69,6 +69,8 @@ describe('defaults', () => {
       openDeliveriesMax: 1_000,
       openBytesMax: 67_108_864,
       slotsMax: 256,
+      vantages: [{}],
+      isHopping: false,
       parkedMax: 1_000,
       parkedBytesMax: 67_108_864,
       parkedAgeMs: 604_800_000,
@@ -313,6 +315,45 @@ describe('the settings file', () => {
       message: expect.stringContaining('/current/nowhere.yaml'),
       cause: { code: 'ENOENT' },
     });
+  });
+});
+
+describe('where it is', () => {
+  const readWith = (flags: Record<string, string>) => read({ flags });
+
+  test('pod, node and zone make one place', async () => {
+    const { vantages } = await readWith({ pod: 'u-1', node: 'n-1', zone: 'z-1' });
+    expect(vantages).toEqual([{ pod: 'u-1', node: 'n-1', zone: 'z-1' }]);
+  });
+
+  test('places make several', async () => {
+    const { vantages } = await readWith({ places: 'z-1/n-1/u-1, z-1/n-2,z-2/n-3' });
+    expect(vantages).toEqual([
+      { zone: 'z-1', node: 'n-1', pod: 'u-1' },
+      { zone: 'z-1', node: 'n-2' },
+      { zone: 'z-2', node: 'n-3' },
+    ]);
+  });
+
+  test.each(['', 'z-1', 'z-1/', '/n-1', 'z-1/n-1/u-1/x', 'z-1/n-1,,z-2/n-2', 'z 1/n-1'])(
+    'places that are no places are refused: %j',
+    async (places) => {
+      await expect(readWith({ places })).rejects.toThrow('must be ZONE/NODE');
+    },
+  );
+
+  test('places beside a place are a contradiction', async () => {
+    await expect(readWith({ places: 'z-1/n-1', node: 'n-1' })).rejects.toThrow('beside places');
+  });
+
+  test('local hops are on with NATS, off without, and as one says', async () => {
+    expect((await readWith({})).isHopping).toBe(false);
+    expect((await readWith({ nats: 'nats://127.0.0.1:4222' })).isHopping).toBe(true);
+    expect((await readWith({ localHop: 'chain' })).isHopping).toBe(true);
+    expect((await readWith({ nats: 'nats://127.0.0.1:4222', localHop: 'off' })).isHopping).toBe(
+      false,
+    );
+    await expect(readWith({ localHop: 'on' })).rejects.toThrow('must be one of chain, off');
   });
 });
 
