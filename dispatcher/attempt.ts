@@ -19,6 +19,7 @@ import type { Stage } from './stage.ts';
 
 /** Two endpoints that are gone at once are bad luck, three are a picture that is out of date. */
 const ENDPOINTS_MAX = 3;
+export const NO_ENDPOINTS: ReadonlySet<string> = new Set();
 
 export interface AttemptContext {
   readonly deliverer: Deliverer;
@@ -79,7 +80,7 @@ export async function attempt(
   const { router, hasServices } = context.placement;
   const { placement } = egress;
   const bytes = dataSizeBytes(request.event);
-  const tried = new Set<string>();
+  let tried = NO_ENDPOINTS;
   for (;;) {
     const turn = context.nextTurn();
     const route =
@@ -88,10 +89,10 @@ export async function attempt(
         : router.fallBack(target);
     const outcome = await send(target, { request, route }, context);
     const { endpoint, others } = route;
-    if (endpoint !== undefined) tried.add(endpoint);
-    const hasEndpoint = others > 0 && tried.size < ENDPOINTS_MAX;
-    const hasMore = endpoint !== undefined && (hasEndpoint || hasServices);
-    if (!hasMore || !isUnreached(outcome) || !context.mayGoOn()) return { outcome, route };
+    if (endpoint === undefined || !isUnreached(outcome)) return { outcome, route };
+    tried = new Set([...tried, endpoint]);
+    const hasMore = hasServices || (others > 0 && tried.size < ENDPOINTS_MAX);
+    if (!hasMore || !context.mayGoOn()) return { outcome, route };
     context.onReroute();
   }
 }

@@ -22,10 +22,11 @@
  * - C10 Bounded and visible: each hop, and each refusal with its reason, is told.
  */
 import type { CloudEvent } from '../core/event.ts';
-import type { Match } from '../core/ports/event-log.ts';
+import type { Match, Phase } from '../core/ports/event-log.ts';
 import { hopRefusal, type HopRefusal, type LineState } from '../core/rules/hop.ts';
 import type { Egress, Ingress } from '../core/topology.ts';
 import type { DispatchContext } from './context.ts';
+import type { Hold } from './hold.ts';
 
 /** What a dispatcher knows of hops. */
 export interface Hops {
@@ -47,6 +48,8 @@ export interface Link {
 
 export interface HopRequest {
   readonly from: Egress;
+  /** What of it has come to an ingress of ours. */
+  readonly phase: Phase;
   readonly ingress: Ingress;
   /** Admitted. */
   readonly event: CloudEvent;
@@ -88,8 +91,15 @@ export class Chain {
   }
 
   /** Where the event would go on, or why it goes through the log. */
-  next({ from, ingress, event, hasRoom }: HopRequest): DispatchContext | HopRefusal {
+  next(
+    hold: Hold,
+    { from, phase, ingress, event, hasRoom }: HopRequest,
+  ): DispatchContext | HopRefusal {
     if (!from.hops.isOn || !ingress.hops.isOn || !ingress.isEarly) return 'off';
+    if (phase === 'dead-letter') return 'dead-letter';
+    if (hold.isStopping) return 'stopping';
+    // C8
+    if (!hold.isCurrent || !hold.delivery.isOpen) return 'lease';
     if (from.order === 'key') return 'ordered';
     const [id, ...others] = this.#hops.match(ingress.id, event).egressIds;
     if (id === undefined) return 'unmatched';

@@ -23,7 +23,6 @@
  * - D6 Past LEASES_WITHOUT_OUTCOME_MAX leases without an outcome, the next one is a failed attempt by itself.
  */
 import { admit } from '../core/rules/admit.ts';
-import type { HopRefusal } from '../core/rules/hop.ts';
 import { withCode } from '../core/rules/retry.ts';
 import type { Verdict } from '../core/rules/retry.ts';
 import { ERRORS } from '../core/errors.ts';
@@ -36,6 +35,7 @@ import type { Span } from '../core/ports/tracer.ts';
 import type { Egress, Ingress, Target } from '../core/topology.ts';
 import {
   attempt,
+  NO_ENDPOINTS,
   observeAttempt,
   requestOf,
   verdictOn,
@@ -113,7 +113,7 @@ class Run {
   /** Of the last attempt of this lease. */
   #turn: number | undefined;
   /** Endpoints that it has failed at, in this lease. */
-  readonly #failed = new Set<string>();
+  #failed = NO_ENDPOINTS;
   #span: Span | undefined;
   #patience = new Patience();
   readonly #replies: LargeReplies;
@@ -190,7 +190,9 @@ class Run {
     const { outcome, route } = routed;
     if (outcome.kind === 'replied') this.#replies.keep(outcome.event);
     const isFinished = outcome.kind === 'accepted' || outcome.kind === 'replied';
-    if (!isFinished && route.endpoint !== undefined) this.#failed.add(route.endpoint);
+    if (!isFinished && route.endpoint !== undefined) {
+      this.#failed = new Set([...this.#failed, route.endpoint]);
+    }
     if (isFinished && stage.phase === 'deliver') {
       this.#chain.finished(clock.monotonicMs() - startedMs);
     }
@@ -262,8 +264,8 @@ class Run {
   #hop({ egress, stage, ingress, event }: Handed): Stage | undefined {
     const { clock, observer } = this.#context;
     const hasRoom = this.#origin.mayWaitInMemory();
-    const next =
-      this.#unfit(egress, stage) ?? this.#chain.next({ from: egress, ingress, event, hasRoom });
+    const { phase } = stage;
+    const next = this.#chain.next(this.#hold, { from: egress, phase, ingress, event, hasRoom });
     const told = { kind: 'hop', egress, ingress, event } as const;
     this.#span?.note({ hops: this.#chain.hops, hop: typeof next === 'string' ? next : 'taken' });
     if (typeof next === 'string') {
@@ -277,17 +279,10 @@ class Run {
     this.#replies.release(event);
     this.#context = next;
     this.#turn = undefined;
+    this.#failed = NO_ENDPOINTS;
     this.#patience = new Patience();
     const sinceMs = clock.monotonicMs();
     return { phase: 'deliver', attempt: 0, firstAtMs: clock.nowMs(), event, sinceMs };
-  }
-
-  /** C8, and what does not hop wherever it goes. */
-  #unfit({ hops }: Egress, { phase }: Stage): HopRefusal | undefined {
-    if (!hops.isOn) return 'off';
-    if (phase === 'dead-letter') return 'dead-letter';
-    if (this.#hold.isStopping) return 'stopping';
-    return this.#hold.isCurrent && this.#hold.delivery.isOpen ? undefined : 'lease';
   }
 
   /**

@@ -27,7 +27,13 @@ const BACKLOG_CHECK_MS = 10;
 
 export interface DispatcherOptions extends Omit<
   PlaceOptions,
-  'topology' | 'forSubscriber' | 'openOf' | 'loopsElsewhere' | 'vantage' | 'isCluster'
+  | 'topology'
+  | 'forSubscriber'
+  | 'openOf'
+  | 'loopsElsewhere'
+  | 'vantage'
+  | 'isCluster'
+  | 'isConfirmed'
 > {
   /** How long the log keeps what it holds for an egress that is gone. */
   readonly goneAfterMs: number;
@@ -39,6 +45,8 @@ export interface DispatcherOptions extends Omit<
   readonly vantages?: readonly Vantage[];
   /** Absent: it is none. */
   readonly isCluster?: boolean;
+  /** Absent: always, as where one process applies resources and says that they are ready. */
+  isConfirmed?(): boolean;
 }
 
 export interface SlotsOfEgress {
@@ -63,6 +71,7 @@ export class Dispatcher {
     const shared = {
       ...options,
       isCluster,
+      isConfirmed: () => options.isConfirmed?.() ?? true,
       open: { countMax: share(open.countMax, vantages), bytesMax: share(open.bytesMax, vantages) },
       topology: () => this.#topology,
       forSubscriber: remembering(forSubscriber),

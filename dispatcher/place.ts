@@ -19,6 +19,8 @@ export interface PlaceOptions extends Omit<
   readonly vantage: Vantage;
   /** In a cluster: a Service has an address of its own, and a pod one that its containers share. */
   readonly isCluster: boolean;
+  /** C7: what is in force here is what somebody was told is Ready. */
+  isConfirmed(): boolean;
   /** The same egress elsewhere. */
   loopsElsewhere(place: Place, egressId: string): readonly EgressLoop[];
 }
@@ -41,8 +43,7 @@ export class Place {
       hops: {
         match,
         contextOf: (egressId) => this.#loops.get(egressId)?.dispatchContext,
-        // One process applies resources and says that they are ready: here they are never older.
-        isConfirmed: () => true,
+        isConfirmed: () => options.isConfirmed(),
       },
       othersFor: ({ id }) => loopsElsewhere(this, id),
     };

@@ -2,11 +2,8 @@
 import { mkdir } from 'node:fs/promises';
 
 import { connectNats } from '../broker/log/jetstream/connection.ts';
-import {
-  JetStreamLog,
-  recordMaxBytesOf,
-  type JetStreamLogOptions,
-} from '../broker/log/jetstream/jetstream-log.ts';
+import { JetStreamLog, type JetStreamLogOptions } from '../broker/log/jetstream/jetstream-log.ts';
+import { recordMaxBytesOf } from '../broker/log/jetstream/message.ts';
 import { NO_LEDGER } from '../broker/log/jetstream/no-ledger.ts';
 import { acquireOwnerLock } from '../broker/log/owner-lock.ts';
 import { KnearError } from '../core/errors.ts';

@@ -9,13 +9,8 @@ import {
   textOf,
   type Values,
 } from './setting-values.ts';
-import {
-  flagOf,
-  rangeOf,
-  SETTING_NAMES,
-  type NatsDurability,
-  type SettingName,
-} from './settings-table.ts';
+import { rangeOf } from './setting-ranges.ts';
+import { flagOf, SETTING_NAMES, type NatsDurability, type SettingName } from './settings-table.ts';
 
 /** Absolute files, bytes. Secrets are in the files only. */
 export interface NatsSettings {

@@ -5,11 +5,11 @@ import { CLAIM_STORE } from '../controller/claims.ts';
 import { KnearError } from '../core/errors.ts';
 import { parseSizeBytes } from '../core/size.ts';
 import type { Vantage } from '../core/rules/nearness.ts';
+import { rangeOf } from './setting-ranges.ts';
 import {
   LOCAL_HOPS,
   LOG_LEVELS,
   NATS_DURABILITIES,
-  rangeOf,
   SETTINGS,
   type LocalHop,
   type LogLevel,

@@ -5,7 +5,6 @@
  * A setting `adminPort` is the flag `--admin-port`, the variable `KNEAR_ADMIN_PORT` and the key `adminPort`.
  */
 import { CLAIM_STORE, LIMITS } from '../controller/claims.ts';
-import { sizeWords } from '../core/size.ts';
 
 /** pino's levels. */
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -408,45 +407,4 @@ export function variableOf(name: string): string {
 
 function words(name: string): string[] {
   return name.split(/(?=[A-Z])/);
-}
-
-/** What a value may be, in words: for messages, help and docs. */
-export function rangeOf(name: SettingName): string {
-  const { kind, min = '', max = '' } = SETTINGS[name] as SettingRow;
-  switch (kind) {
-    case 'folder':
-    case 'file':
-      return 'a path';
-    case 'host':
-      return 'an address or a host name';
-    case 'level':
-      return `one of ${LOG_LEVELS.join(', ')}`;
-    case 'port':
-    case 'count':
-      return `a whole number from ${min} to ${max}`;
-    case 'size':
-      return sizeWords(min, max);
-    case 'url':
-      return 'an http or https URL';
-    case 'servers':
-      return 'nats:// or tls:// with host and port, or several, separated by commas';
-    case 'prefix':
-      return 'up to 16 lower-case letters, digits and -';
-    case 'name':
-      return 'a name without spaces';
-    case 'places':
-      return 'ZONE/NODE or ZONE/NODE/POD, or several, separated by commas';
-    case 'hop':
-      return `one of ${LOCAL_HOPS.join(', ')}`;
-    case 'durability':
-      return `one of ${NATS_DURABILITIES.join(', ')}`;
-    case 'store':
-      return `${CLAIM_STORE}: there is no other store yet`;
-    case 'flag':
-      return 'true or false';
-    case 'share':
-      return `a number from ${min} to ${max}`;
-    case 'duration':
-      return `an ISO 8601 duration such as PT30S from ${min} to ${max}`;
-  }
 }

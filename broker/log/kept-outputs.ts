@@ -31,8 +31,9 @@ export class KeptOutputs {
   keep(row: Row, content: RowContent, output: KeptOutput): Entry | undefined {
     const { queue } = row;
     const { committer, create, clock, queueOf } = this.#parts;
-    const { egressId = queue.id } = output;
-    if (egressId !== queue.id) return this.#keepElsewhere(queueOf(egressId), content, output);
+    const { egressId } = output;
+    // That of the delivery, too: a line of hops that has come back to it is about events that its records do not have.
+    if (egressId !== undefined) return this.#keepElsewhere(queueOf(egressId), content, output);
     const group = committer.open;
     const pending = pendingRow(output, clock.nowMs(), originOf(row, content, output));
     const own = output.event === content.event ? row : undefined;

@@ -16,7 +16,7 @@
 /** Fifteen steps are longer than any Sequence that people write; a loop of Brokers comes back to the log every so often. */
 export const HOPS_MAX = 16;
 /** Of a record that nobody was given, although others were taken past it. */
-export const BEHIND_MAX_MS = 1_000;
+const BEHIND_MAX_MS = 1_000;
 
 /**
  * Why an event was appended instead.

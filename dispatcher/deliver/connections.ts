@@ -3,16 +3,16 @@
  * It knows sockets and counts; what is sent and what an answer means is the borrower's business (`http.ts`).
  *
  * Built on undici's Client (one connection) and not on its Pool, because a Pool does not tell which connection serves a
- * request, and C3 to C5 need to know.
+ * request, and F3 to F5 need to know.
  *
- * - C1 An origin has at most `connectionsPerOriginMax` connections. Further borrowers wait in line, oldest first; the
+ * - F1 An origin has at most `connectionsPerOriginMax` connections. Further borrowers wait in line, oldest first; the
  *   line is as short as the dispatcher's bound of open deliveries. A borrower that has left the line costs nothing.
- * - C2 A connection serves one request at a time, so that a broken one has one victim.
- * - C3 It is lent again only when it is clean: open, the answer read to its end, nothing of the request still unsent.
+ * - F2 A connection serves one request at a time, so that a broken one has one victim.
+ * - F3 It is lent again only when it is clean: open, the answer read to its end, nothing of the request still unsent.
  *   (A subscriber may answer early, and the next request would then wait behind a body that nobody reads.)
- * - C4 Broken off in the middle, it ends with RST. After a mere FIN, some servers take half a body for the whole one.
+ * - F4 Broken off in the middle, it ends with RST. After a mere FIN, some servers take half a body for the whole one.
  *   TLS needs none of that, there a cut is visible.
- * - C5 Idle connections end by themselves, and an origin without connections is forgotten. Origins that nobody uses
+ * - F5 Idle connections end by themselves, and an origin without connections is forgotten. Origins that nobody uses
  *   number at most `originsMax`; the others are as few as open deliveries.
  */
 import { Socket } from 'node:net';
@@ -95,7 +95,7 @@ export class Connections {
     else idle.push(connection);
   }
 
-  /** Ends a connection whose request or answer is not complete, or that failed (C4). */
+  /** Ends a connection whose request or answer is not complete, or that failed (F4). */
   breakOff(connection: Connection): void {
     connection.reset();
     this.#remove(connection);
@@ -192,7 +192,7 @@ export class Connection {
     );
   }
 
-  /** Ends the socket with RST where there is something to cut (C4). */
+  /** Ends the socket with RST where there is something to cut (F4). */
   reset(): void {
     if (this.#socket === undefined) return;
     if (this.#socket.connecting || this.#socket instanceof TLSSocket) this.#socket.destroy();

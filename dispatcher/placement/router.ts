@@ -1,11 +1,11 @@
 /**
  * Which address one attempt goes to: the nearest endpoint that has room, by the cost rule, or the address as given.
  *
- * - R1 Where placement declines, is not asked for or knows no endpoint, the Service's own address is called.
- * - R2 The nearest tier is left only if waiting there costs more than going farther (`core/rules/cost.ts`), one tier after
+ * - V2 Where placement declines, is not asked for or knows no endpoint, the Service's own address is called.
+ * - V3 The nearest tier is left only if waiting there costs more than going farther (`core/rules/cost.ts`), one tier after
  *   the other. Within a tier, two in turn are compared, so that nobody's picture of who is idle sends all to one place.
- * - R3 What is ejected is passed over, unless nothing else is left. What has been tried for this attempt is never tried again.
- * - R4 What is about to end is called only where nothing is ready.
+ * - V4 What is ejected is passed over, unless nothing else is left. What has been tried for this attempt is never tried again.
+ * - V5 What is about to end is called only where nothing is ready.
  */
 import { isWorthMoving, transferMs, waitMs } from '../../core/rules/cost.ts';
 import {
@@ -90,7 +90,7 @@ export class Router {
     return this.#to(target, chosen, { reason, others });
   }
 
-  /** R3 */
+  /** V4 */
   #fit(untried: readonly Candidate[], failed: RouteRequest['failed']): readonly Candidate[] {
     const healthy = untried.filter(({ key }) => !this.#options.loads.isEjected(key));
     const better = healthy.filter(({ key }) => !failed.has(key));
@@ -119,7 +119,7 @@ export class Router {
     );
   }
 
-  /** R4 */
+  /** V5 */
   #candidates(service: ServiceEndpoints | undefined, port: number): Candidate[] {
     const usable = (service?.endpoints ?? []).filter(({ ports }) => ports[port] !== undefined);
     const ready = usable.filter(({ isReady }) => isReady);
@@ -130,7 +130,7 @@ export class Router {
     }));
   }
 
-  /** R2 */
+  /** V3 */
   #nearest(usable: readonly Candidate[], { turn, bytes }: RouteRequest): Candidate {
     const { loads } = this.#options;
     const tiers = NEARNESSES.map((each) => usable.filter(({ nearness }) => nearness === each));

@@ -6,6 +6,7 @@
  */
 import { sizeText, spanText } from './amounts.ts';
 import { askAdmin } from './ask-admin.ts';
+import { routeText, wayText } from './route-words.ts';
 import type {
   ExplainedAttempt,
   ExplainedEgress,
@@ -13,6 +14,7 @@ import type {
   ExplainedEvents,
   ExplainedPayload,
   ExplainedVisit,
+  ExplainedWay,
   ResourceName,
   VisitSource,
 } from '../inside/explained.ts';
@@ -83,16 +85,23 @@ function visitLines(visit: ExplainedVisit): string[] {
   ];
 }
 
-function arrivalLines({ afterMs, answeredAfterMs, from, payload }: ExplainedVisit): string[] {
+function arrivalLines(visit: ExplainedVisit): string[] {
+  const { afterMs, answeredAfterMs, from, way, ingress, payload } = visit;
   if (afterMs === undefined) return line(undefined, 'came in before what is remembered');
   const answered = (answeredAfterMs ?? 0) - afterMs;
   return [
     ...line(afterMs, arrivalText(from)),
+    ...wayLines(way, ingress),
     ...payloadLines(payload),
     ...(answeredAfterMs === undefined
       ? []
       : line(answeredAfterMs, `its producer was answered 202, after ${spanText(answered)}`)),
   ];
+}
+
+function wayLines(way: ExplainedWay | undefined, at: ResourceName | undefined): string[] {
+  const text = way && wayText(way, at);
+  return text === undefined ? [] : line(undefined, text);
 }
 
 function payloadLines(payload: ExplainedPayload | undefined): string[] {
@@ -162,6 +171,8 @@ function headline({ end, state = 'open', attempts, skipped }: ExplainedEgress): 
       return `WAITS for its next attempt, after ${tried}`;
     case 'paused':
       return 'PAUSED by its annotation knear.dev/paused';
+    case 'handed-on':
+      return `done${count > 1 ? ` after ${tried}` : ''}; ends with what goes on without the log`;
     case 'deleted':
       return 'NOT THERE any more; what waits for it ends as gone (goneAfter)';
     case 'open':
@@ -180,11 +191,14 @@ const END_TEXTS: Readonly<Record<NonNullable<ExplainedEgress['end']>['kind'], st
 };
 
 function attemptLines(attempt: ExplainedAttempt): string[] {
-  const { afterMs, phase, dest, durationMs, reply, wait } = attempt;
-  const what = `attempt ${attempt.attempt}${PHASE_TEXTS[phase]}: ${dest}`;
+  const { afterMs, phase, dest, durationMs, hops, route, reply, wait } = attempt;
+  const what = `attempt ${attempt.attempt}${PHASE_TEXTS[phase]}${hopsText(hops)}: ${dest}`;
+  const where = route && routeText(route);
   return [
     ...line(afterMs, `${what}: ${outcomeText(attempt)}, took ${spanText(durationMs)}`),
+    ...(where === undefined ? [] : line(undefined, where)),
     ...(reply ? line(afterMs + durationMs, replyText(reply)) : []),
+    ...wayLines(reply?.way, reply?.ingress),
     ...payloadLines(reply?.payload),
     ...(wait ? line(undefined, waitText(attempt, wait)) : []),
   ];
@@ -195,6 +209,12 @@ const PHASE_TEXTS: Readonly<Record<ExplainedAttempt['phase'], string>> = {
   reply: ' for the reply',
   'dead-letter': ' at the dead letter sink',
 };
+
+/** Since the log had it. */
+function hopsText(hops: number): string {
+  if (hops === 0) return '';
+  return hops === 1 ? ', over 1 local hop' : `, over ${hops} local hops`;
+}
 
 function outcomeText({ status, code }: ExplainedAttempt): string {
   const answer = status === 0 ? 'no answer' : `answered ${status}`;

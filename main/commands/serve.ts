@@ -36,6 +36,8 @@ const PLACEHOLDERS: Readonly<Record<SettingRow['kind'], string>> = {
   servers: 'urls',
   prefix: 'prefix',
   durability: 'word',
+  places: 'places',
+  hop: 'word',
   store: 'store',
   flag: 'flag',
   port: 'port',

@@ -4,7 +4,7 @@
  */
 import { connectNats, type NatsLink } from '../../broker/log/jetstream/connection.ts';
 import { faultOf } from '../../broker/log/jetstream/faults.ts';
-import { recordMaxBytesOf } from '../../broker/log/jetstream/jetstream-log.ts';
+import { recordMaxBytesOf } from '../../broker/log/jetstream/message.ts';
 import { codeOf, KnearError, messageOf } from '../../core/errors.ts';
 import type { Clock } from '../../core/ports/time.ts';
 import { spanText } from '../client/amounts.ts';

@@ -2,8 +2,9 @@
  * What happened to one event, for whoever asks: `GET /events/:id` of the admin server, and `knear explain`, which prints it.
  *
  * It listens in two places: at the Observer, and at the Match of the log, which is asked once for everything that enters a
- * Broker or Channel, replies included. What is remembered, and for how long, is stories.ts. With room for no event,
- * nothing is listened to.
+ * Broker or Channel through it, replies included. What enters by a local hop the Observer tells, and what does not hop
+ * just before the log is asked, so that both are put together here. What is remembered, and for how long, is stories.ts;
+ * how an event came is arrivals.ts. With room for no event, nothing is listened to.
  *
  * Why a filter did not want an event is worked out here and now, with the attributes and the Topology of that moment.
  */
@@ -11,12 +12,14 @@ import { KnearError } from '../../core/errors.ts';
 import type { Attributes, CloudEvent } from '../../core/event.ts';
 import { claimOf, dataSizeBytes, payloadId } from '../../core/event.ts';
 import type { Match } from '../../core/ports/event-log.ts';
-import type { Observer } from '../../core/ports/observer.ts';
+import type { Happening, Observer } from '../../core/ports/observer.ts';
 import type { Clock } from '../../core/ports/time.ts';
 import { explainFilter } from '../../core/rules/explain-filter.ts';
-import type { Egress, Ingress, Target, Topology } from '../../core/topology.ts';
+import type { HopRefusal } from '../../core/rules/hop.ts';
+import type { Egress, Topology } from '../../core/topology.ts';
 import type { AdminRequest, AdminRoute } from '../admin.ts';
 import { flagOf } from '../settings-table.ts';
+import { arrivalOf, isHandedOn, nameOfResource, sourceOf, wayOf } from './arrivals.ts';
 import type {
   ExplainedAttempt,
   ExplainedEgress,
@@ -24,8 +27,6 @@ import type {
   ExplainedEvents,
   ExplainedPayload,
   ExplainedVisit,
-  ResourceName,
-  VisitSource,
 } from './explained.ts';
 import { Stories } from './stories.ts';
 import type { Attempt, DataTrace, Ending, Passage, Stall, Story, Visit } from './stories.ts';
@@ -62,7 +63,8 @@ export function openExplain(options: ExplainOptions): Explain {
       match: (match) => match,
     };
   }
-  const visited: Visited = (event, ingressId, matched) => {
+  const refused = new Refused();
+  const visited: Visited = (event, ingressId, { matched, way }) => {
     const { revision, ingresses } = topologies.current();
     stories.visited(event, {
       ingress: ingresses.get(ingressId),
@@ -72,30 +74,51 @@ export function openExplain(options: ExplainOptions): Explain {
       atMs: clock.nowMs(),
       matched,
       revision,
+      way,
       answeredMs: undefined,
     });
   };
   return {
-    observer: observerOf({ stories, visited, clock }),
+    observer: observerOf({ stories, visited, refused, clock }),
     routes,
     match: (match) => (ingressId, event) => {
       const result = match(ingressId, event);
-      visited(event, ingressId, result.egressIds);
+      visited(event, ingressId, { matched: result.egressIds, way: refused.take(event) });
       return result;
     },
   };
 }
 
 /** The event came to a Broker or Channel, and these egresses wanted it. */
-type Visited = (event: CloudEvent, ingressId: string, matched: readonly string[]) => void;
+type Visited = (event: CloudEvent, ingressId: string, how: Pick<Visit, 'matched' | 'way'>) => void;
+
+/** Why an event does not hop, until the log is asked who wants it: that is the next thing that happens to it. */
+class Refused {
+  /** Of the event: all of it would be data that is kept. */
+  #attributes: Attributes | undefined;
+  #why: HopRefusal | undefined;
+
+  put(event: CloudEvent, why: HopRefusal): void {
+    this.#attributes = event.attributes;
+    this.#why = why;
+  }
+
+  take(event: CloudEvent): HopRefusal | undefined {
+    const isIt = this.#attributes === event.attributes;
+    this.#attributes = undefined;
+    return isIt ? this.#why : undefined;
+  }
+}
 
 function observerOf({
   stories,
   visited,
+  refused,
   clock,
 }: {
   readonly stories: Stories;
   readonly visited: Visited;
+  readonly refused: Refused;
   readonly clock: Clock;
 }): Observer {
   return {
@@ -117,8 +140,7 @@ function observerOf({
           stories.ended(happening, clock.nowMs());
           return;
         case 'hop':
-          if (happening.to !== undefined)
-            visited(happening.event, happening.ingress.id, [happening.to]);
+          hopped(happening, { visited, refused });
           return;
         // These name no event.
         case 'refused':
@@ -132,6 +154,14 @@ function observerOf({
       }
     },
   };
+}
+
+function hopped(
+  { event, ingress, result, to }: Extract<Happening, { kind: 'hop' }>,
+  { visited, refused }: { readonly visited: Visited; readonly refused: Refused },
+): void {
+  if (result !== 'taken') refused.put(event, result);
+  else if (to !== undefined) visited(event, ingress.id, { matched: [to], way: 'local-hop' });
 }
 
 /** The one in force and the last few before it. */
@@ -246,11 +276,13 @@ function explainedVisit(scope: Scope, visit: Visit): ExplainedVisit {
     ({ id }) => visit.matched.includes(id) && !passages.some(({ egress }) => egress.id === id),
   );
   const unwanted = egresses.filter(({ id }) => !visit.matched.includes(id));
+  const way = wayOf(visit, story, topology);
   return {
     ingress: visit.ingress && nameOfResource(visit.ingress),
     afterMs: visit.atMs - startMs,
     ...(visit.answeredMs !== undefined && { answeredAfterMs: visit.answeredMs - startMs }),
-    from: sourceOf(scope, visit),
+    from: sourceOf(memory.stories, story, visit),
+    ...(way && { way }),
     ...payloadOf(visit),
     egresses: [
       ...passages.map((passage) => explainedPassage(scope, passage)),
@@ -286,31 +318,6 @@ function payloadOf({ dataBytes: sizeBytes, claim }: DataTrace): { payload?: Expl
   return { payload: { sizeBytes, ...(claim && { id: payloadId(claim) }) } };
 }
 
-function nameOfResource({ kind, namespace, name }: Ingress | Egress): ResourceName {
-  return { kind, namespace, name };
-}
-
-function sourceOf({ memory, story }: Scope, visit: Visit): VisitSource {
-  if (visit.answeredMs !== undefined) return { kind: 'producer' };
-  const here = (target: Target | undefined) =>
-    target?.kind === 'ingress' && target.ingressId === visit.ingress?.id;
-  for (const other of memory.stories.all()) {
-    for (const { egress, attempts } of other.passages) {
-      const isReply = attempts.some(
-        ({ reply }) => reply?.id === story.id && reply.source === story.source,
-      );
-      if (!isReply || !here(egress.reply)) continue;
-      const { id, source, attributes } = other;
-      const event = { id, source, type: String(attributes.get('type')) };
-      return { kind: 'reply', egress: nameOfResource(egress), event };
-    }
-  }
-  const sender = story.passages.find(
-    ({ egress }) => here(egress.subscriber) || here(egress.deadLetter),
-  );
-  return sender ? { kind: 'egress', egress: nameOfResource(sender.egress) } : { kind: 'unknown' };
-}
-
 function untouched(egress: Egress, visit: Visit): Passage {
   return { egress, visit, attempts: [], skipped: 0, stall: undefined, end: undefined };
 }
@@ -332,44 +339,54 @@ function unwantedEgress(
   };
 }
 
-function explainedPassage({ memory, startMs }: Scope, passage: Passage): ExplainedEgress {
+function explainedPassage(scope: Scope, passage: Passage): ExplainedEgress {
+  const { startMs } = scope;
   const { egress, attempts, skipped, stall, end } = passage;
   return {
     ...nameOfResource(egress),
     isWanted: true,
     subscriber: egress.subscriber.url,
-    attempts: attempts.map((attempt) => explainedAttempt(attempt, { egress, startMs })),
+    attempts: attempts.map((attempt) => explainedAttempt(attempt, { ...scope, egress })),
     skipped,
     ...(stall && { stall: explainedStall(stall, startMs) }),
-    ...(end
-      ? { end: explainedEnd(end, { egress, startMs }) }
-      : { state: stateOf(memory.topologies.current(), passage) }),
+    ...(end ? { end: explainedEnd(end, { egress, startMs }) } : { state: stateOf(scope, passage) }),
   };
 }
 
-interface PassageScope {
+interface PassageScope extends Scope {
   readonly egress: Egress;
-  readonly startMs: number;
 }
 
 function explainedAttempt(
-  { atMs, code, reply, wait, ...attempt }: Attempt,
-  { egress, startMs }: PassageScope,
+  { atMs, code, route, reply, wait, ...attempt }: Attempt,
+  scope: PassageScope,
 ): ExplainedAttempt {
   return {
     ...attempt,
-    afterMs: atMs - startMs,
+    afterMs: atMs - scope.startMs,
     ...(code && { code }),
-    ...(reply && { reply: explainedReply(reply, egress) }),
+    ...(route && { route }),
+    ...(reply && { reply: explainedReply(reply, atMs, scope) }),
     ...(wait && { wait }),
   };
 }
 
 function explainedReply(
   { id, source, type, ...data }: NonNullable<Attempt['reply']>,
-  { reply: target }: Egress,
+  sinceMs: number,
+  { memory, egress: { reply: target } }: PassageScope,
 ): NonNullable<ExplainedAttempt['reply']> {
-  return { id, source, type, ...(target && { to: target.url }), ...payloadOf(data) };
+  const arrival = arrivalOf(memory.stories, { id, source }, { target, sinceMs });
+  const ingress = arrival?.visit.ingress;
+  const topology = arrival && memory.topologies.of(arrival.visit.revision);
+  const way = arrival && wayOf(arrival.visit, arrival.story, topology);
+  return {
+    ...{ id, source, type },
+    ...(target && { to: target.url }),
+    ...(ingress && { ingress: nameOfResource(ingress) }),
+    ...(way && { way }),
+    ...payloadOf(data),
+  };
 }
 
 function explainedStall(
@@ -381,7 +398,7 @@ function explainedStall(
 
 function explainedEnd(
   { kind, atMs, failure }: Ending,
-  { egress, startMs }: PassageScope,
+  { egress, startMs }: Pick<PassageScope, 'egress' | 'startMs'>,
 ): NonNullable<ExplainedEgress['end']> {
   const sink = kind === 'dead-lettered' ? egress.deadLetter?.url : undefined;
   return {
@@ -394,8 +411,10 @@ function explainedEnd(
 
 type State = NonNullable<ExplainedEgress['state']>;
 
-function stateOf(now: Topology, { egress, attempts }: Passage): State {
-  const current = now.egresses.get(egress.id);
+function stateOf({ memory, story }: Scope, passage: Passage): State {
+  const { egress, attempts } = passage;
+  if (isHandedOn(memory.stories, story, passage)) return 'handed-on';
+  const current = memory.topologies.current().egresses.get(egress.id);
   if (!current) return 'deleted';
   if (current.isPaused) return 'paused';
   return attempts.at(-1)?.wait ? 'waiting' : 'open';

@@ -2,7 +2,8 @@
 import type { ErrorCode } from '../../core/errors.ts';
 import type { AttributeValue } from '../../core/event.ts';
 import type { Failure } from '../../core/ports/event-log.ts';
-import type { End } from '../../core/ports/observer.ts';
+import type { End, RouteTaken } from '../../core/ports/observer.ts';
+import type { HopRefusal } from '../../core/rules/hop.ts';
 import type { Attempt, EventName, Stall } from './stories.ts';
 
 /** One for each source. */
@@ -40,6 +41,8 @@ export interface ExplainedVisit {
   /** When the producer got its 202. */
   readonly answeredAfterMs?: number;
   readonly from: VisitSource;
+  /** Absent: it came by the door, or before what is remembered. */
+  readonly way?: ExplainedWay;
   /** Absent: there is none, or it came before what is remembered. */
   readonly payload?: ExplainedPayload;
   readonly egresses: readonly ExplainedEgress[];
@@ -62,6 +65,21 @@ export type VisitSource =
   | { readonly kind: 'egress'; readonly egress: ResourceName }
   | { readonly kind: 'unknown' };
 
+/** How it came from an egress to a Broker or Channel of ours: by a local hop to the only one who wanted it, or by the log. */
+export type ExplainedWay =
+  | {
+      readonly kind: 'local-hop';
+      /** Absent: it is not known any more. */
+      readonly to?: ResourceName;
+    }
+  | {
+      readonly kind: 'log';
+      /** Why it did not hop. */
+      readonly refusal: HopRefusal;
+      /** How many wanted it. */
+      readonly wantedCount: number;
+    };
+
 export interface ExplainedEgress extends ResourceName {
   readonly isWanted: boolean;
   /** The clause of the filter that failed. */
@@ -79,20 +97,25 @@ export interface ExplainedEgress extends ResourceName {
     /** Of the dead letter sink. */
     readonly sink?: string;
   };
-  /** Where it stands, without an end. */
-  readonly state?: 'open' | 'waiting' | 'paused' | 'deleted';
+  /** Where it stands, without an end. `handed-on`: it ends with what goes on from here by local hops. */
+  readonly state?: 'open' | 'handed-on' | 'waiting' | 'paused' | 'deleted';
 }
 
 export interface ExplainedAttempt extends Pick<
   Attempt,
-  'phase' | 'attempt' | 'durationMs' | 'dest' | 'status'
+  'phase' | 'attempt' | 'durationMs' | 'dest' | 'status' | 'hops'
 > {
   readonly afterMs: number;
   readonly code?: ErrorCode;
+  /** Absent: to a Broker or Channel of ours. */
+  readonly route?: RouteTaken;
   readonly wait?: NonNullable<Attempt['wait']>;
   readonly reply?: EventName & {
     /** Absent: there is no reply address, so it was dropped. */
     readonly to?: string;
+    /** The Broker or Channel of ours that it came to, and how; absent: it came to none, or that is not remembered. */
+    readonly ingress?: ResourceName;
+    readonly way?: ExplainedWay;
     /** Absent: there is none. */
     readonly payload?: ExplainedPayload;
   };

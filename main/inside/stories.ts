@@ -6,19 +6,20 @@
  * It owns the bounds. What is told is explain.ts, which also says why a filter did not want an event: nothing of that is
  * worked out before somebody asks.
  *
- * - H1 Three shelves, each of as many events: those that go well, those with a failed attempt or a stall, and those that
+ * - U1 Three shelves, each of as many events: those that go well, those with a failed attempt or a stall, and those that
  *   were parked, dead-lettered or dropped. So a busy hour pushes out what went well, never what was lost; that is pushed
  *   out only by what was lost later.
- * - H2 A story takes nothing new past LINES_MAX lines, or past LOST_LINES_MAX what tells that the event was lost. From then
+ * - U2 A story takes nothing new past LINES_MAX lines, or past LOST_LINES_MAX what tells that the event was lost. From then
  *   on the last attempt takes the place of the one before, and what has no place is counted.
- * - H3 Remembering is a lookup and a few fields, and nothing is worked out: some 0.3 microseconds a happening, garbage
+ * - U3 Remembering is a lookup and a few fields, and nothing is worked out: some 0.3 microseconds a happening, garbage
  *   included, and 1.2 KB an event. An event happens about four times and costs some 20 microseconds in all.
  */
 import type { ErrorCode } from '../../core/errors.ts';
 import type { Attributes, CloudEvent, PayloadRef } from '../../core/event.ts';
 import { attributeText, claimOf, dataSizeBytes } from '../../core/event.ts';
 import type { Failure, Phase } from '../../core/ports/event-log.ts';
-import type { End, Happening } from '../../core/ports/observer.ts';
+import type { End, Happening, RouteTaken } from '../../core/ports/observer.ts';
+import type { HopRefusal } from '../../core/rules/hop.ts';
 import type { Egress, Ingress } from '../../core/topology.ts';
 
 /** Everything about one event, by id and source. An event keeps both on its way through several Channels. */
@@ -30,7 +31,7 @@ export interface Story {
   readonly sinceMs: number;
   visits: readonly Visit[];
   passages: readonly Passage[];
-  /** What found no place (H2). */
+  /** What found no place (U2). */
   omitted: number;
   lines: number;
   shelf: ShelfName;
@@ -57,6 +58,8 @@ export interface Visit extends DataTrace {
   readonly matched: readonly string[];
   /** Of the Topology that decided. */
   readonly revision: number;
+  /** From inside: without the log, or why through it. Absent: by the door. */
+  readonly way: 'local-hop' | HopRefusal | undefined;
   /** When the producer got its 202; never for what comes from inside. */
   answeredMs: number | undefined;
 }
@@ -67,7 +70,7 @@ export interface Passage {
   /** Absent: it came in before what is remembered. */
   readonly visit: Visit | undefined;
   attempts: readonly Attempt[];
-  /** Attempts whose place the last one took (H2). */
+  /** Attempts whose place the last one took (U2). */
   skipped: number;
   /** The last one. */
   stall: Stall | undefined;
@@ -100,6 +103,10 @@ export interface Attempt {
   readonly dest: string;
   readonly status: number;
   readonly code: ErrorCode | undefined;
+  /** Local hops that have led here. */
+  readonly hops: number;
+  /** Absent: to a Broker or Channel of ours. */
+  readonly route: RouteTaken | undefined;
   readonly reply: (EventName & DataTrace) | undefined;
   /** Before the next one. */
   wait: { readonly delayMs: number; readonly where: 'memory' | 'log' } | undefined;
@@ -127,7 +134,7 @@ export class Stories {
   readonly #byId = new Map<string, Story>();
   readonly #shelves: Readonly<Record<ShelfName, Shelf>>;
 
-  /** @param eventsMax on each shelf (H1) */
+  /** @param eventsMax on each shelf (U1) */
   constructor(eventsMax: number) {
     this.#shelves = {
       smooth: new Shelf(eventsMax),
@@ -198,7 +205,7 @@ export class Stories {
     this.#move(story, 'troubled');
     const passage = passageOf(story, egress, LINES_MAX);
     if (!passage) return;
-    // H2: a store that is away for hours is one line.
+    // U2: a store that is away for hours is one line.
     if (!passage.stall && story.lines >= LINES_MAX) {
       story.omitted += 1;
       return;
@@ -253,7 +260,7 @@ export class Stories {
     if (others.length >= SAME_ID_MAX && oldest) this.#forget(oldest);
   }
 
-  /** H1: never back. */
+  /** U1: never back. */
   #move(story: Story, name: ShelfName): void {
     if (story.shelf === name || story.shelf === 'lost') return;
     this.#shelves[story.shelf].take(story);
@@ -357,7 +364,7 @@ function openPassage({ passages }: Story, { id }: Egress): Passage | undefined {
 /** The first one in which this egress wanted the event and has not had it, else the last. */
 function visitOf({ visits, passages }: Story, { id }: Egress): Visit | undefined {
   const [only] = visits;
-  // Nearly always (H3).
+  // Nearly always (U3).
   if (visits.length === 1) return only?.matched.includes(id) ? only : undefined;
   const wanted = visits.filter(({ matched }) => matched.includes(id));
   const isNew = (visit: Visit) =>
@@ -365,7 +372,7 @@ function visitOf({ visits, passages }: Story, { id }: Egress): Visit | undefined
   return wanted.find(isNew) ?? wanted.at(-1);
 }
 
-/** H2 */
+/** U2 */
 function note(story: Story, passage: Passage, attempt: Attempt): void {
   if (story.lines >= LINES_MAX && passage.attempts.length > 0) {
     passage.attempts = passage.attempts.with(-1, attempt);
@@ -383,9 +390,9 @@ function withOneMore<Value>(list: readonly Value[], value: Value): readonly Valu
 
 const NONE: readonly never[] = [];
 
-/** Every field, spread by nobody: that alone would be half of the time (H3). */
+/** Every field, spread by nobody: that alone would be half of the time (U3). */
 function attemptOf(happening: Attempted, nowMs: number): Attempt {
-  const { phase, attempt, dest, status, code, reply, durationMs } = happening;
+  const { phase, attempt, dest, status, code, hops, route, reply, durationMs } = happening;
   return {
     phase,
     attempt,
@@ -394,6 +401,8 @@ function attemptOf(happening: Attempted, nowMs: number): Attempt {
     dest,
     status,
     code,
+    hops,
+    route,
     reply: reply && replyOf(reply),
     wait: undefined,
   };

@@ -9,7 +9,8 @@
  */
 import type { ErrorCode } from '../../core/errors.ts';
 import type { HopRefusal } from '../../core/rules/hop.ts';
-import { attributeText } from '../../core/event.ts';
+import type { Nearness, RouteReason } from '../../core/rules/nearness.ts';
+import { attributeText, dataSizeBytes } from '../../core/event.ts';
 import type { Phase } from '../../core/ports/event-log.ts';
 import type { End, Happening } from '../../core/ports/observer.ts';
 import type { Egress, Ingress, Topology } from '../../core/topology.ts';
@@ -26,6 +27,10 @@ export interface IngressAccount {
   readonly durations: Durations;
 }
 
+/** How near an endpoint is; `none`: the address was called as it was given. */
+type Tier = Nearness | 'none';
+type Tiers = Record<Tier, number>;
+
 export type DiscardReason = Extract<Happening, { kind: 'discarded' }>['reason'];
 
 /** The numbers of one Trigger or Subscription. */
@@ -41,6 +46,8 @@ export interface EgressAccount {
   readonly stalls: Counts<ErrorCode>;
   /** Events that went on from here to a Broker or Channel of ours: without the log, or why through it. */
   readonly hops: Counts<'taken' | HopRefusal>;
+  /** Attempts by reason and tier; of the reasons only those that there were. */
+  readonly routes: Partial<Record<RouteReason, Tiers>>;
   reroutes: number;
   leasesLost: number;
   gaps: number;
@@ -68,6 +75,8 @@ export class Ledger {
   #ingressCache = new WeakMap<Ingress, IngressAccount>();
   #egressCache = new WeakMap<Egress, EgressAccount>();
   readonly log = new LogAccount();
+  /** Event data that was sent, by where to. */
+  readonly deliveredBytes = noTiers();
 
   constructor(topology: () => Topology) {
     this.#topology = topology;
@@ -170,9 +179,16 @@ export class Ledger {
   }
 
   #attempted(happening: Extract<Happening, { kind: 'attempted' }>): void {
-    const { egress, event, phase, status, code, durationMs } = happening;
+    const { egress, event, phase, status, code, route, durationMs } = happening;
     const account = this.#egress(egress);
     account.attempts[phase].add(code ?? 'none');
+    if (route) {
+      const tier = route.nearness ?? 'none';
+      (account.routes[route.reason] ??= noTiers())[tier] += 1;
+      // The event of the phase reply is not what is sent. What could not be reached was sent nothing.
+      const isSent = phase !== 'reply' && code !== 'KNEAR_UNREACHABLE';
+      if (isSent) this.deliveredBytes[tier] += dataSizeBytes(event);
+    }
     if (phase !== 'deliver') return;
     account.durations.observe(attributeText(event, 'type') ?? '', status, durationMs / 1000);
   }
@@ -249,6 +265,7 @@ export class Ledger {
       },
       stalls: new Counts(),
       hops: new Counts(),
+      routes: {},
       reroutes: 0,
       leasesLost: 0,
       gaps: 0,
@@ -278,6 +295,10 @@ const TYPED_SERIES_MAX = 1_000;
 /** A longer type is not a name anybody would look for. */
 const TYPE_LENGTH_MAX = 128;
 const OTHER = 'other';
+
+function noTiers(): Tiers {
+  return { pod: 0, node: 0, zone: 0, any: 0, none: 0 };
+}
 
 /** Numbers by a label that is known only when it comes up. */
 class Counts<Key extends string> extends Map<Key, number> {

@@ -70,10 +70,23 @@ function tellLost(happening: Extract<Happening, { kind: 'ended' }>, logger: Logg
 
 function tellEvent(happening: Happening, logger: Logger): void {
   switch (happening.kind) {
-    case 'attempted':
-    case 'stalled':
-    case 'waiting':
+    case 'attempted': {
+      const { event, egress, reply, ...rest } = happening;
+      const names = { egressId: egress.id, eventId: attributeText(event, 'id') };
+      const replyId = reply && { replyId: attributeText(reply, 'id') };
+      logger.debug({ ...rest, ...names, ...replyId }, 'delivery');
+      return;
+    }
     case 'ended': {
+      const { event, egress, failure, ...rest } = happening;
+      const names = { egressId: egress.id, eventId: attributeText(event, 'id') };
+      // What the other side answered is data, too.
+      const why = failure && { code: failure.code, status: failure.status, dest: failure.dest };
+      logger.debug({ ...rest, ...names, ...why }, 'delivery');
+      return;
+    }
+    case 'stalled':
+    case 'waiting': {
       const { event, egress, ...rest } = happening;
       const id = attributeText(event, 'id');
       logger.debug({ ...rest, egressId: egress.id, eventId: id }, 'delivery');
@@ -92,9 +105,9 @@ function tellEvent(happening: Happening, logger: Logger): void {
       logger.debug({ egressId: happening.egress.id }, 'an endpoint is passed over');
       return;
     case 'hop': {
-      const { event, egress, ingress, result } = happening;
+      const { event, egress, ingress, result, to } = happening;
       const eventId = attributeText(event, 'id');
-      logger.debug({ result, egressId: egress.id, ingressId: ingress.id, eventId }, 'hop');
+      logger.debug({ result, to, egressId: egress.id, ingressId: ingress.id, eventId }, 'hop');
       return;
     }
     case 'discarded':

@@ -35,7 +35,7 @@ export interface MetricsReaders {
 
 export interface SlotsReading {
   readonly egressId: string;
-  readonly slots: { readonly inUse: number; readonly limit: number };
+  readonly slots: { readonly inUse: number; readonly limit: number; readonly waiting: number };
 }
 
 export interface Metrics {
@@ -180,6 +180,11 @@ function egressFamilies(ledger: Ledger): Family[] {
     counter('knear_reroutes_total', 'Attempts that went on with another endpoint', (each) => [
       { labels: {}, value: each.reroutes },
     ]),
+    counter(
+      'knear_routes_total',
+      'Attempts by how near the endpoint was (none: the address as given), and why it was that one',
+      routeSamples,
+    ),
     counter('knear_waits_total', 'Waits for the next attempt', waitSamples),
     counter(
       'knear_local_hops_total',
@@ -199,6 +204,16 @@ function egressFamilies(ledger: Ledger): Family[] {
     counter('knear_leases_lost_total', 'Leases that ended without an outcome', (each) => [
       { labels: {}, value: each.leasesLost },
     ]),
+    {
+      name: 'knear_delivered_bytes_total',
+      help: 'Bytes of event data sent to subscribers and dead letter sinks, by how near they are',
+      type: 'counter',
+      samples: () =>
+        Object.entries(ledger.deliveredBytes).map(([nearness, value]) => ({
+          labels: { nearness },
+          value,
+        })),
+    },
     {
       name: 'knear_event_age_seconds',
       help: 'Time from acceptance to the end, of events that matched',
@@ -224,6 +239,14 @@ function* waitSamples({ waits }: EgressAccount): Generator<Sample> {
 
 function* hopSamples({ hops }: EgressAccount): Generator<Sample> {
   for (const [result, value] of hops) yield { labels: { result }, value };
+}
+
+function* routeSamples({ routes }: EgressAccount): Generator<Sample> {
+  for (const [reason, tiers] of Object.entries(routes)) {
+    for (const [nearness, value] of Object.entries(tiers)) {
+      if (value > 0) yield { labels: { reason, nearness }, value };
+    }
+  }
 }
 
 function* stallSamples({ stalls }: EgressAccount): Generator<Sample> {
@@ -290,6 +313,9 @@ function readingFamilies(readers: MetricsReaders): Family[] {
     gauge('knear_slots_limit', 'Requests that may be in flight', () =>
       slotSamples(topology(), slots(), 'limit'),
     ),
+    gauge('knear_slots_waiting', 'Deliveries that wait for a slot', () =>
+      slotSamples(topology(), slots(), 'waiting'),
+    ),
     gauge('knear_open_deliveries', 'Deliveries held', () => one(open().count)),
     gauge('knear_open_bytes', 'Bytes of the deliveries held', () => one(open().bytes)),
     gauge('knear_log_accepting', '1 while the log takes events, else 0', () =>
@@ -342,7 +368,7 @@ function* lagSamples({ egresses }: Topology, lag: MetricsReaders['lag']): Genera
 function* slotSamples(
   { egresses }: Topology,
   readings: Iterable<SlotsReading>,
-  what: 'inUse' | 'limit',
+  what: keyof SlotsReading['slots'],
 ): Generator<Sample> {
   for (const { egressId, slots } of readings) {
     const egress = egressName(egressId, egresses.get(egressId));

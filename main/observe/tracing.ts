@@ -40,7 +40,13 @@ import {
 import type { ErrorCode } from '../../core/errors.ts';
 import { attributeText, type CloudEvent } from '../../core/event.ts';
 import type { Clock } from '../../core/ports/time.ts';
-import type { Span, TracedAttempt, TracedRequest, Tracer } from '../../core/ports/tracer.ts';
+import type {
+  Span,
+  TracedAttempt,
+  TracedRequest,
+  TracedWay,
+  Tracer,
+} from '../../core/ports/tracer.ts';
 import type { Egress, Ingress, Target, Topology } from '../../core/topology.ts';
 import { targetOf } from '../../dispatcher/stage.ts';
 import { packageVersion } from '../settings.ts';
@@ -164,12 +170,15 @@ class OpenTelemetryTracer implements Tracer {
       state: parent?.state,
     };
     if (!span.isRecording()) return new TracedSpan(context);
-    return new TracedSpan(context, (status, code) => {
-      if (status > 0 && kind !== SpanKind.INTERNAL) {
-        span.setAttribute('http.response.status_code', status);
-      }
-      if (code) span.setAttribute('error.type', code).setStatus({ code: SpanStatusCode.ERROR });
-      span.end(this.#timeAt(this.#clock.monotonicMs()));
+    return new TracedSpan(context, {
+      note: (way) => void span.setAttributes(wayAttributes(way)),
+      end: (status, code) => {
+        if (status > 0 && kind !== SpanKind.INTERNAL) {
+          span.setAttribute('http.response.status_code', status);
+        }
+        if (code) span.setAttribute('error.type', code).setStatus({ code: SpanStatusCode.ERROR });
+        span.end(this.#timeAt(this.#clock.monotonicMs()));
+      },
     });
   }
 
@@ -205,14 +214,17 @@ class OpenTelemetryTracer implements Tracer {
   }
 }
 
-/** A context to pass on, and what to do at the end if the span is recorded. */
+/** A context to pass on, and who records the span if that is wanted. */
 class TracedSpan implements Span {
   readonly #context: Pick<TraceContext, 'traceparent' | 'state'>;
-  readonly #onEnd: Span['end'] | undefined;
+  readonly #recording: Pick<Span, 'note' | 'end'> | undefined;
 
-  constructor(context: Pick<TraceContext, 'traceparent' | 'state'>, onEnd?: Span['end']) {
+  constructor(
+    context: Pick<TraceContext, 'traceparent' | 'state'>,
+    recording?: Pick<Span, 'note' | 'end'>,
+  ) {
     this.#context = context;
-    this.#onEnd = onEnd;
+    this.#recording = recording;
   }
 
   get traceparent(): string {
@@ -227,9 +239,30 @@ class TracedSpan implements Span {
     return traceContextOf(reply) ? reply : this.mark(reply);
   }
 
-  end(status: number, code?: ErrorCode): void {
-    this.#onEnd?.(status, code);
+  note(way: TracedWay): void {
+    this.#recording?.note(way);
   }
+
+  end(status: number, code?: ErrorCode): void {
+    this.#recording?.end(status, code);
+  }
+}
+
+function wayAttributes({ hops, route, hop }: TracedWay): Attributes {
+  const attributes: Attributes = { 'knear.hops': hops };
+  if (hop) {
+    attributes['knear.hop.route'] = hop === 'taken' ? 'local-hop' : 'log';
+    if (hop !== 'taken') attributes['knear.hop.refusal'] = hop;
+  }
+  if (!route) return attributes;
+  const { reason, nearness, endpoint } = route;
+  attributes['knear.route.reason'] = reason;
+  if (nearness) attributes['knear.route.nearness'] = nearness;
+  if (endpoint === undefined) return attributes;
+  const colon = endpoint.lastIndexOf(':');
+  attributes['network.peer.address'] = endpoint.slice(0, colon).replace(/^\[|\]$/g, '');
+  attributes['network.peer.port'] = Number(endpoint.slice(colon + 1));
+  return attributes;
 }
 
 const EVENT_ATTRIBUTES = [

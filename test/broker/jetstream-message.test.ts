@@ -13,7 +13,7 @@ import {
 } from '@nats-io/transport-node';
 import fc from 'fast-check';
 
-import { recordMaxBytesOf } from '../../broker/log/jetstream/jetstream-log.ts';
+import { recordMaxBytesOf } from '../../broker/log/jetstream/message.ts';
 import {
   decodeMessage,
   encodeMessage,

@@ -366,6 +366,16 @@ describe('no hop', () => {
     expect(calls(stage)).toEqual(['http://step-1/in e1', 'http://step-2/in r1']);
   });
 
+  test('H3 C7 while the resources here may be old', async () => {
+    let isConfirmed = false;
+    const stage = stageOf(2, {}, { isConfirmed: () => isConfirmed });
+    await stage.produce('steps-1', eventOf('e1'));
+    isConfirmed = true;
+    await stage.produce('steps-1', eventOf('e2'));
+    expect(hops(stage)).toEqual(['hop unconfirmed', 'hop taken']);
+    expect(stage.deliverer.callsTo(stepUrl(2))).toHaveLength(2);
+  });
+
   test('C10 of a dead letter: it is kept before anything else', async () => {
     const { ingresses, egresses } = line(2);
     const [first, second] = egresses;

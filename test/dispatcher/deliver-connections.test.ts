@@ -43,13 +43,13 @@ describe('a connection', () => {
     expect(connections).toHaveLength(3);
   });
 
-  test('ends in order when it has been idle for as long as Keep-Alive allows (C5)', async () => {
+  test('ends in order when it has been idle for as long as Keep-Alive allows (F5)', async () => {
     const { url, connections } = await subscriber(keepAlive('timeout=2'), { keepAliveTimeout: 0 });
     await openDeliverer().deliver(requestTo(url));
     expect(await Promise.all(connections.map(({ ended }) => ended))).toEqual(['end']);
   });
 
-  test('is not used again after an answer that came before the body was read (C3)', async () => {
+  test('is not used again after an answer that came before the body was read (F3)', async () => {
     const { url, connections } = await rawSubscriber((socket, index) => {
       socket.once('data', () => {
         if (index === 0) socket.pause();
@@ -182,7 +182,7 @@ describe('a connection that the subscriber closed while it was idle', () => {
 });
 
 describe('many requests', () => {
-  test('to one origin share its connections, and the rest waits its turn (C1, C2)', async () => {
+  test('to one origin share its connections, and the rest waits its turn (F1, F2)', async () => {
     let working = 0;
     let workingMax = 0;
     const { url, received, connections } = await subscriber((response) => {
@@ -207,7 +207,7 @@ describe('many requests', () => {
     expect(workingMax).toBeLessThanOrEqual(4);
   });
 
-  test('find room for one connection where one was cut off, and not for more (C1)', async () => {
+  test('find room for one connection where one was cut off, and not for more (F1)', async () => {
     let working = 0;
     let workingMax = 0;
     let release = (): void => undefined;
@@ -262,7 +262,7 @@ describe('many requests', () => {
     await deliverer.close();
   });
 
-  test('to many origins: those out of use lose their idle connections (C5)', async () => {
+  test('to many origins: those out of use lose their idle connections (F5)', async () => {
     const subscribers = await Promise.all([1, 2, 3].map(() => subscriber(answer(202))));
     const deliverer = openDeliverer({ originsMax: 2 });
     for (const { url } of subscribers) await deliverer.deliver(requestTo(url));

@@ -217,7 +217,7 @@ describe('a subscriber that takes too long', () => {
     },
   ];
 
-  test.each(slow)('$name: TIMEOUT, and the connection is reset (C4)', async ({ serve }) => {
+  test.each(slow)('$name: TIMEOUT, and the connection is reset (F4)', async ({ serve }) => {
     const clock = new FakeClock();
     const { opened: reached, open } = gate<undefined>();
     const { url, connections } = await rawSubscriber((socket) => {
@@ -329,7 +329,7 @@ describe('an abort', () => {
     },
   ];
 
-  test.each(moments)('$name: rejects and resets the connection (C4)', async ({ serve }) => {
+  test.each(moments)('$name: rejects and resets the connection (F4)', async ({ serve }) => {
     const controller = new AbortController();
     const { opened: reached, open } = gate<undefined>();
     const { url, connections } = await rawSubscriber((socket) => {
@@ -362,7 +362,7 @@ describe('an abort', () => {
     for (const { ended } of connections) await ended;
   });
 
-  test('in line for a connection: rejects, sends nothing, and lets the others pass (C1)', async () => {
+  test('in line for a connection: rejects, sends nothing, and lets the others pass (F1)', async () => {
     const controller = new AbortController();
     const { url, first, second } = await heldSubscriber();
     const deliverer = openDeliverer({ connectionsPerOriginMax: 1 });

@@ -604,7 +604,7 @@ describe('a store that takes a large reply slowly', () => {
     expect([ref.sizeBytes, ref.sha256]).toEqual([bytes.byteLength, sha256Of(bytes)]);
   });
 
-  test('and then fails by a bug of ours ends the delivery, and its connection once (C1)', async () => {
+  test('and then fails by a bug of ours ends the delivery, and its connection once (F1)', async () => {
     const bug = new TypeError('not a function');
     const clock = new FakeClock();
     const place = await openFilePayloads();

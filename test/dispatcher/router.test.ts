@@ -117,7 +117,7 @@ describe('the request', () => {
   });
 });
 
-describe('R1 the address as given', () => {
+describe('V2 the address as given', () => {
   test.each([
     ['nothing is known of it', undefined],
     ['it has no endpoint', of()],
@@ -146,7 +146,7 @@ describe('R1 the address as given', () => {
   });
 });
 
-describe('R2 the nearest endpoint', () => {
+describe('V3 the nearest endpoint', () => {
   test.each([
     [[FAR, ZONE, NODE, OWN], OWN, 'pod'],
     [[FAR, ZONE, NODE], NODE, 'node'],
@@ -234,7 +234,7 @@ describe('spread', () => {
   });
 });
 
-describe('R3 what is in trouble', () => {
+describe('V4 what is in trouble', () => {
   test('is not tried twice in an attempt', () => {
     const { route } = scene(of(OWN, NODE, FAR));
     expect(route({ tried: new Set([key(OWN)]) })).toMatchObject({
@@ -306,7 +306,7 @@ describe('R3 what is in trouble', () => {
   });
 });
 
-test('R4 what is about to end is called only where nothing is ready', () => {
+test('V5 what is about to end is called only where nothing is ready', () => {
   const ending = { ...OWN, isReady: false };
   expect(scene(of(ending, FAR)).route().endpoint).toBe(key(FAR));
   expect(scene(of(ending)).route().endpoint).toBe(key(ending));

@@ -39,6 +39,7 @@ export interface StageOptions extends Scene {
   readonly lateMs?: () => number;
   readonly vantages?: readonly Vantage[];
   readonly isCluster?: boolean;
+  readonly isConfirmed?: () => boolean;
   /** What an earlier stage left. */
   readonly store?: GatedStore;
   readonly clock?: SteppedClock;
@@ -100,6 +101,7 @@ export class Stage {
       goneAfterMs: options.goneAfterMs ?? GONE_AFTER_MS,
       ...(options.vantages && { vantages: options.vantages }),
       ...(options.isCluster && { isCluster: true }),
+      ...(options.isConfirmed && { isConfirmed: options.isConfirmed }),
       isBusy: options.isBusy ?? (() => false),
       lateMs: options.lateMs ?? (() => 0),
       onBug: (error) => void this.bugs.push(error),

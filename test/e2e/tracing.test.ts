@@ -350,7 +350,7 @@ describe('without a collector', () => {
   }
 
   /** But for the interfaces, which prom-client brings along. */
-  const isTracing = (url: string) => /@opentelemetry\/(?!api\/)|main\/trac/.test(url);
+  const isTracing = (url: string) => /@opentelemetry\/(?!api\/)|main\/observe\/trac/.test(url);
 
   test('headers pass as they came, and no module for traces is loaded', async () => {
     const { modules, arrived } = await loadedBy([]);

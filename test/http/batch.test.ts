@@ -493,6 +493,7 @@ describe('each event of a batch is a span', () => {
         traceparent: '',
         mark,
         adopt: mark,
+        note: () => undefined,
         end: (status, code) => void ends.push([`${id}:`, status, code].filter(Boolean).join(' ')),
       };
     };

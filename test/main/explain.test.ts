@@ -256,7 +256,7 @@ describe('a payload that cannot be read', () => {
     expect(await text('1')).toMatch(/attempt 1: .*\n.*KNEAR_PAYLOAD_STORE_AWAY, tried again/);
   });
 
-  test('is remembered as trouble, also of an event that nothing was known of (H1)', async () => {
+  test('is remembered as trouble, also of an event that nothing was known of (U1)', async () => {
     stalled(eventOf('1'));
     for (let index = 1; index <= 5; index += 1) passes(`well-${index}`);
     const { events } = await ask('/events/1');
@@ -265,7 +265,7 @@ describe('a payload that cannot be read', () => {
     expect(egress?.attempts).toEqual([]);
   });
 
-  test('H2 takes no place in a story that is full', async () => {
+  test('U2 takes no place in a story that is full', async () => {
     const event = eventOf('1');
     enters(event);
     for (let attempt = 1; attempt <= 200; attempt += 1) attempted(event, { ...REJECTED, attempt });
@@ -386,7 +386,7 @@ describe('why a filter did not want it', () => {
     expect(told).toContain('who else did not want it is not remembered');
   });
 
-  test('H3 is not worked out before somebody asks', async () => {
+  test('U3 is not worked out before somebody asks', async () => {
     let reads = 0;
     const filter = new Proxy(ofType('invoice'), {
       get: (target, name) => ((reads += 1), Reflect.get(target, name) as unknown),
@@ -410,7 +410,7 @@ describe('why a filter did not want it', () => {
 });
 
 describe('what is remembered', () => {
-  test('H1 what went well goes first, what failed stays, what was lost stays longest', async () => {
+  test('U1 what went well goes first, what failed stays, what was lost stays longest', async () => {
     const [lost, failing] = [eventOf('lost'), eventOf('failing')];
     for (const event of [lost, failing]) {
       enters(event);
@@ -443,7 +443,7 @@ describe('what is remembered', () => {
     expect(await isRemembered('well')).toBe(false);
   });
 
-  test('H2 a story ends with its last attempt, however many there were', async () => {
+  test('U2 a story ends with its last attempt, however many there were', async () => {
     const event = eventOf('1');
     enters(event);
     for (let attempt = 1; attempt <= 1_000; attempt += 1) {
@@ -458,7 +458,7 @@ describe('what is remembered', () => {
     expect(told.split('\n').length).toBeLessThan(120);
   });
 
-  test('H2 of very many Triggers some are told, and before all those that lost it', async () => {
+  test('U2 of very many Triggers some are told, and before all those that lost it', async () => {
     const many = Array.from({ length: 400 }, (_, index) => ({ ...TRIGGER, id: `t${index}` }));
     const event = eventOf('1');
     enters(event);

@@ -5,6 +5,8 @@ import type { ErrorCode } from '../../core/errors.ts';
 import type { CloudEvent } from '../../core/event.ts';
 import type { LogState } from '../../core/ports/event-log.ts';
 import type { End, Happening, Observer } from '../../core/ports/observer.ts';
+import { HOP_REFUSALS } from '../../core/rules/hop.ts';
+import { NEARNESSES, ROUTE_REASONS } from '../../core/rules/nearness.ts';
 import type { Egress, Ingress, Topology } from '../../core/topology.ts';
 import {
   composeObservers,
@@ -15,6 +17,7 @@ import {
 import type { PayloadReading } from '../../main/observe/payload-families.ts';
 import { packageFolder, packageVersion } from '../../main/settings.ts';
 import { CLAIMS } from '../fakes/claims.ts';
+import { SHOWN } from './shown-payload.ts';
 
 const BROKER = ingress('broker', 'orders');
 const CHANNEL = ingress('channel', 'step-1');
@@ -44,7 +47,7 @@ function readers(): MetricsReaders {
     usage: () => ({ bytes: 900, bytesMax: 1_000 }),
     door: () => ({ requestsInFlight: 5, bodyBytesHeld: 50 }),
     open: () => ({ count: 7, bytes: 700 }),
-    slots: () => [{ egressId: TRIGGER.id, slots: { inUse: 2, limit: 4 } }],
+    slots: () => [{ egressId: TRIGGER.id, slots: { inUse: 2, limit: 4, waiting: 3 } }],
     payloads: () => payloads,
     spans: () => ({ exported: 9, dropped: { 'queue-full': 8, 'export-failed': 7 } }),
   };
@@ -136,6 +139,58 @@ describe('events going out', () => {
       'knear_payload_stalls_total{egress="trigger:audit.shop",code="KNEAR_PAYLOAD_QUOTA"}': 1,
     });
     expect(Object.keys(series).filter((name) => name.startsWith('knear_attempts'))).toEqual([]);
+  });
+
+  test('hops and refusals to hop are counted where the event comes from, only those that there were', async () => {
+    tell(hop('taken'), hop('taken'), hop('fan-out'), hop('off', SUBSCRIPTION));
+    expect(await seriesOf('knear_local_hops_total')).toEqual({
+      'knear_local_hops_total{egress="trigger:audit.shop",result="taken"}': 2,
+      'knear_local_hops_total{egress="trigger:audit.shop",result="fan-out"}': 1,
+      'knear_local_hops_total{egress="subscription:charge.shop",result="off"}': 1,
+    });
+  });
+
+  test('attempts are counted by where they went and why, only those that there were', async () => {
+    const near = { reason: 'nearest', nearness: 'pod', endpoint: '10.0.0.7:80' } as const;
+    const far = { reason: 'nearest', nearness: 'zone', endpoint: '10.0.1.7:80' } as const;
+    tell(
+      attempted({ route: near }),
+      attempted({ route: { ...near, endpoint: '10.0.0.8:80' } }),
+      attempted({ route: far }),
+      attempted({ route: { reason: 'no-endpoint' }, phase: 'dead-letter' }),
+      attempted(),
+    );
+    const of = (reason: string, nearness: string) =>
+      `knear_routes_total{egress="trigger:audit.shop",reason="${reason}",nearness="${nearness}"}`;
+    expect(await seriesOf('knear_routes_total')).toEqual({
+      [of('nearest', 'pod')]: 2,
+      [of('nearest', 'zone')]: 1,
+      [of('no-endpoint', 'none')]: 1,
+    });
+  });
+
+  test('bytes of data are counted by how far they went, with each retry, claimed ones too', async () => {
+    const data = Buffer.alloc(100);
+    const inline = { ...event(), data };
+    const near = { reason: 'nearest', nearness: 'node', endpoint: '10.0.0.7:80' } as const;
+    const url = { reason: 'url' } as const;
+    tell(
+      attempted({ event: inline, route: near }),
+      attempted({ event: inline, route: near, code: 'KNEAR_REJECTED', status: 503 }),
+      attempted({ event: inline, route: url, phase: 'dead-letter' }),
+      attempted({ event: { ...event(), data: SHOWN }, route: { ...near, nearness: 'zone' } }),
+      // Nothing left us, another event was sent, or none needed to be.
+      attempted({ event: inline, route: near, code: 'KNEAR_UNREACHABLE', status: 0 }),
+      attempted({ event: inline, route: url, phase: 'reply' }),
+      attempted({ event: inline }),
+    );
+    expect(await seriesOf('knear_delivered_bytes_total')).toEqual({
+      'knear_delivered_bytes_total{nearness="pod"}': 0,
+      'knear_delivered_bytes_total{nearness="node"}': 200,
+      'knear_delivered_bytes_total{nearness="zone"}': SHOWN.sizeBytes,
+      'knear_delivered_bytes_total{nearness="any"}': 0,
+      'knear_delivered_bytes_total{nearness="none"}': 100,
+    });
   });
 
   test('the age of an event is put into the first bucket that holds it', async () => {
@@ -264,6 +319,23 @@ describe('M2: series are bounded', () => {
     expect(await read()).not.toHaveProperty([key]);
   });
 
+  test('an egress has as many series of routes and hops as there are reasons, whatever the endpoints', async () => {
+    const count = 1_000;
+    for (let index = 0; index < count; index += 1) {
+      const reason = ROUTE_REASONS[index % ROUTE_REASONS.length] ?? 'url';
+      const nearness = NEARNESSES[index % NEARNESSES.length];
+      const place = nearness && { nearness, endpoint: `10.0.0.7:${String(index)}` };
+      tell(attempted({ route: { reason, ...place } }));
+      tell(hop(HOP_REFUSALS[index % HOP_REFUSALS.length] ?? 'taken'));
+    }
+    const of = async (name: string) => Object.values(await seriesOf(name));
+    const sum = (values: number[]) => values.reduce((all, value) => all + value, 0);
+    const [routes, hops] = [await of('knear_routes_total'), await of('knear_local_hops_total')];
+    expect(routes.length).toBeLessThanOrEqual(ROUTE_REASONS.length * NEARNESSES.length);
+    expect(hops).toHaveLength(HOP_REFUSALS.length);
+    expect([sum(routes), sum(hops)]).toEqual([count, count]);
+  });
+
   test('a deleted Broker is forgotten as well', async () => {
     tell(accepted(), refused({ by: 'door' }));
     topology = topologyOf([], []);
@@ -338,6 +410,7 @@ test('what waits, what is open and what may be in flight is read at the scrape',
     'knear_lag{egress="subscription:charge.shop",state="ready"}': 0,
     'knear_slots_in_use{egress="trigger:audit.shop"}': 2,
     'knear_slots_limit{egress="trigger:audit.shop"}': 4,
+    'knear_slots_waiting{egress="trigger:audit.shop"}': 3,
     knear_open_deliveries: 7,
     knear_open_bytes: 700,
     knear_log_records_bytes: 900,
@@ -429,8 +502,9 @@ describe('docs/metrics.md', () => {
       accepted(),
       accepted({ ingress: CHANNEL }),
       refused({ by: 'door' }),
-      attempted(),
+      attempted({ route: { reason: 'url' } }),
       attempted({ egress: SUBSCRIPTION }),
+      hop('off'),
       stalled(),
       { kind: 'log-state', isAccepting: false, code: 'KNEAR_LOG_FULL' },
     );
@@ -561,6 +635,11 @@ function attempted(changes: Partial<Of<'attempted'>> = {}): Of<'attempted'> {
   };
 }
 
+function hop(result: Of<'hop'>['result'], from = TRIGGER): Of<'hop'> {
+  const to = result === 'taken' && { to: SUBSCRIPTION.id };
+  return { kind: 'hop', egress: from, ingress: CHANNEL, event: event(), result, ...to };
+}
+
 function stalled(code: ErrorCode = 'KNEAR_PAYLOAD_STORE_AWAY'): Of<'stalled'> {
   return { kind: 'stalled', egress: TRIGGER, event: event(), code };
 }
@@ -585,6 +664,11 @@ async function read(): Promise<Record<string, number>> {
     series[key] = Number(value);
   }
   return series;
+}
+
+async function seriesOf(name: string): Promise<Record<string, number>> {
+  const all = Object.entries(await read());
+  return Object.fromEntries(all.filter(([key]) => key.startsWith(`${name}{`)));
 }
 
 async function dispatchCounts(): Promise<[string, number][]> {

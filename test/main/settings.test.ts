@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseSizeBytes } from '../../core/size.ts';
 import { packageFolder, readSettings, type SettingSources } from '../../main/settings.ts';
+import { rangeOf } from '../../main/setting-ranges.ts';
 import {
   flagOf,
-  rangeOf,
   SETTING_NAMES,
   SETTINGS,
   variableOf,

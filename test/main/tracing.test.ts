@@ -10,7 +10,7 @@ import { pino } from 'pino';
 import { generate } from 'selfsigned';
 import { KnearError } from '../../core/errors.ts';
 import type { CloudEvent } from '../../core/event.ts';
-import type { Span, TracedAttempt } from '../../core/ports/tracer.ts';
+import type { Span, TracedAttempt, TracedWay } from '../../core/ports/tracer.ts';
 import type { Clock } from '../../core/ports/time.ts';
 import type { Egress } from '../../core/topology.ts';
 import { packageVersion } from '../../main/settings.ts';
@@ -377,6 +377,69 @@ describe('an attempt', () => {
     for (const { attributes } of [taken, turnedAway].filter((each) => each !== undefined)) {
       expect(attributes).not.toHaveProperty(['http.response.status_code']);
     }
+  });
+});
+
+describe('the way of an attempt', () => {
+  const pod = { reason: 'nearest', nearness: 'pod' } as const;
+
+  test.each<{ name: string; way: TracedWay; told: object }>([
+    {
+      name: 'to an address',
+      way: { hops: 0, route: { reason: 'url' } },
+      told: { 'knear.hops': 0, 'knear.route.reason': 'url' },
+    },
+    {
+      name: 'to an endpoint, over local hops',
+      way: { hops: 2, route: { ...pod, endpoint: '10.0.0.7:8080' } },
+      told: {
+        'knear.hops': 2,
+        'knear.route.reason': 'nearest',
+        'knear.route.nearness': 'pod',
+        'network.peer.address': '10.0.0.7',
+        'network.peer.port': 8080,
+      },
+    },
+    {
+      name: 'to an endpoint with an address of IPv6',
+      way: { hops: 0, route: { ...pod, endpoint: '[fd00::7]:80' } },
+      told: {
+        'knear.hops': 0,
+        'knear.route.reason': 'nearest',
+        'knear.route.nearness': 'pod',
+        'network.peer.address': 'fd00::7',
+        'network.peer.port': 80,
+      },
+    },
+    {
+      name: 'by a local hop',
+      way: { hops: 1, hop: 'taken' },
+      told: { 'knear.hops': 1, 'knear.hop.route': 'local-hop' },
+    },
+    {
+      name: 'by the log, and why',
+      way: { hops: 0, hop: 'fan-out' },
+      told: { 'knear.hops': 0, 'knear.hop.route': 'log', 'knear.hop.refusal': 'fan-out' },
+    },
+  ])('$name is told on its span', async ({ way, told }) => {
+    const tracing = open();
+    const event = withContext(SAMPLED);
+    const span = tracing.tracer.attempt(trigger(), first(event), way.hop && BROKER);
+    span.note(way);
+    span.end(0);
+    const { attributes } = await onlySpanOf(tracing);
+    const own = Object.entries(attributes).filter(([name]) =>
+      /^(knear\.(hop|route)|network)/.test(name),
+    );
+    expect(Object.fromEntries(own)).toEqual(told);
+  });
+
+  test('is told nobody where no span is recorded (T4)', async () => {
+    const tracing = open();
+    const span = tracing.tracer.attempt(trigger(), first(withContext(UNSAMPLED)));
+    span.note({ hops: 1, hop: 'taken' });
+    span.end(0);
+    expect(await spansOf(tracing)).toEqual([]);
   });
 });
 

@@ -31,7 +31,7 @@ import type { Row } from './egress.ts';
 import { Egresses, type Home } from './egresses.ts';
 import { faultOf } from './faults.ts';
 import { JetStreamDelivery } from './delivery.ts';
-import { encodeMessage } from './message.ts';
+import { encodeMessage, recordMaxBytesOf } from './message.ts';
 import { Outputs, refusalOf, sizeOf } from './outputs.ts';
 import { Parked } from './parked.ts';
 import { Places, type Place } from './places.ts';
@@ -77,8 +77,6 @@ export interface ServerTime {
 
 const SAME_TIME: ServerTime = { pace: 1, wallMs: (atMs) => atMs };
 
-/** The header `knear` and those of the server, which count as payload: a failure, a ticket or two, names. */
-const HEADERS_MAX_BYTES = 64 * 1024;
 /** How often the server is asked how large the streams are. */
 const MEASURE_MS = 1_000;
 /** Of what a stream may hold, for events from outside. */
@@ -283,10 +281,9 @@ export class JetStreamLog implements EventLog {
   }
 
   get state(): LogState {
-    if (this.#isClosed)
-      return { kind: 'refusing', code: 'KNEAR_CLOSED', detail: 'the log is closed' };
+    if (this.#isClosed) return refusing(closedError());
     const trouble = this.#options.trouble?.();
-    if (trouble) return { kind: 'refusing', code: trouble.code, detail: trouble.message };
+    if (trouble) return refusing(trouble);
     return { kind: 'accepting' };
   }
 
@@ -441,11 +438,10 @@ export class JetStreamLog implements EventLog {
   }
 }
 
-/** Two records fit into one message, with what is around them: a reply on its way carries what it answers. */
-export function recordMaxBytesOf(payloadMaxBytes: number): number {
-  return Math.floor((payloadMaxBytes - HEADERS_MAX_BYTES) / 2);
-}
-
 function closedError(): KnearError {
   return new KnearError('KNEAR_CLOSED', 'the log is closed');
+}
+
+function refusing({ code, message: detail }: KnearError): LogState {
+  return { kind: 'refusing', code, detail };
 }

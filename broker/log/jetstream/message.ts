@@ -25,6 +25,14 @@ import { failureFromJson, failureToJson, type FailureJson } from '../record.ts';
 const VERSION = 1;
 const HEADER = 'knear';
 
+/** The header `knear` and those of the server, which count as payload: a failure, a ticket or two, names. */
+const HEADERS_MAX_BYTES = 64 * 1024;
+
+/** Two records fit into one message, with what is around them: a reply on its way carries what it answers. */
+export function recordMaxBytesOf(payloadMaxBytes: number): number {
+  return Math.floor((payloadMaxBytes - HEADERS_MAX_BYTES) / 2);
+}
+
 /** What a message says, whatever its subject is. */
 export interface StoredMessage {
   readonly event: CloudEvent;

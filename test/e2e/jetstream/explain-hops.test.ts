@@ -1,0 +1,4 @@
+/** explain-hops.test.ts, on NATS JetStream. */
+import { onJetStream } from '../on-jetstream.ts';
+
+await onJetStream(() => import('../explain-hops.test.ts'));
