@@ -5,7 +5,8 @@
 import { describe, expect } from '@jest/globals';
 
 import { tokenOf } from '../../broker/log/jetstream/names.ts';
-import { LEASE_MS } from '../../core/ports/event-log.ts';
+import type { CloudEvent } from '../../core/event.ts';
+import { LEASE_MS, type Output } from '../../core/ports/event-log.ts';
 import { eventually, pause } from '../e2e/eventually.ts';
 import {
   eventTo,
@@ -72,6 +73,42 @@ test('what the server gives again is offered again, to whoever pulls, though its
     { kind: 'lease-lost', egressId: 'a', lease: 1 },
     { kind: 'lease-lost', egressId: 'a', lease: 2 },
   ]);
+});
+
+describe('a settle whose acknowledgement is lost with its process (N10)', () => {
+  /** Two holders, one after the other, settle the same delivery. */
+  async function settleTwice(
+    firstly: (event: CloudEvent) => Output,
+    secondly: (event: CloudEvent) => Output,
+  ): Promise<Process> {
+    const first = await open({ ncOf: without((subject) => subject.startsWith('$JS.ACK.')) });
+    const second = await open();
+    await first.log.append('orders', [eventTo('a', 'one')]);
+    const held = await pullOne(first.log, 'a');
+    await held.settle([firstly(held.event)]);
+    await first.vanish();
+    const again = await pullOne(second.log, 'a');
+    await again.settle([secondly(again.event)]);
+    return second;
+  }
+
+  const retry = (attempt: number) => (event: CloudEvent) => {
+    const work = { phase: 'deliver', attempt, firstAtMs: 1 } as const;
+    return { kind: 'work', work, event, dueAtMs: Date.now() + 3_600_000 } as const;
+  };
+  const answer = () =>
+    ({ kind: 'event', ingressId: 'orders', event: eventTo('a', 'answer') }) as const;
+
+  test('is repeated without effect where it leaves the same', async () => {
+    const { log } = await settleTwice(answer, answer);
+    expect(idOf(await pullOne(log, 'a'))).toBe('answer');
+    expect(await pullFor(log, 'a', 200)).toEqual([]);
+  });
+
+  test('leaves what is new where it leaves something else: nothing is taken for a copy', async () => {
+    const { log } = await settleTwice(retry(1), answer);
+    expect(idOf(await pullOne(log, 'a'))).toBe('answer');
+  });
 });
 
 test('a process that closes gives back what it holds, at once', async () => {

@@ -2,7 +2,8 @@
  * What a settle leaves behind: events, Work and parked entries, made durable.
  *
  * - N10 A settle publishes what it leaves behind, each under a name that follows from the delivery, and acknowledges when
- *   all of it is durable. A crash in between repeats the delivery; its second settle adds nothing.
+ *   all of it is durable. A crash in between repeats the delivery; its second settle adds nothing that the first has left, and
+ *   what it leaves for somebody else, or after another number of attempts.
  */
 import { KnearError } from '../../../core/errors.ts';
 import type { CloudEvent } from '../../../core/event.ts';
@@ -39,7 +40,7 @@ export class Outputs {
   /** @param index of the output, in its settle. @throws KNEAR_LOG_FULL and the codes of `faultOf` */
   async leave(row: Row, output: Output, index: number): Promise<void> {
     const { sequence } = row;
-    const id = `${row.place.name}/${sequence}/${row.egress.token}/0/${index}`;
+    const id = `${row.place.name}/${sequence}/${row.egress.token}/${index}/${meant(output)}`;
     if (output.kind === 'event') {
       await this.#leaveEvent(output, id);
       return;
@@ -118,6 +119,20 @@ export class Outputs {
       for (const { egress } of homes) egress.endPublishing();
     }
     place.bytes += sizeOf(message);
+  }
+}
+
+/** What tells an output from another one of the same delivery: a line of hops may come to another end the second time. */
+function meant(output: Output): string {
+  switch (output.kind) {
+    case 'event':
+      return `event/${output.ingressId}`;
+    case 'work': {
+      const { phase, attempt } = output.work;
+      return `work/${output.egressId ?? ''}/${phase}/${attempt}`;
+    }
+    case 'parked':
+      return `parked/${output.egressId ?? ''}`;
   }
 }
 
