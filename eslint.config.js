@@ -43,6 +43,7 @@ export default tseslint.config(
       'main/commands/**',
       'main/sample-functions.ts',
       'bench/**',
+      'config/samples/**',
       'test/**',
     ],
     rules: {

@@ -30,6 +30,7 @@ export interface DispatcherOptions extends Omit<
   | 'topology'
   | 'forSubscriber'
   | 'openOf'
+  | 'isFirst'
   | 'loopsElsewhere'
   | 'vantage'
   | 'isCluster'
@@ -78,7 +79,9 @@ export class Dispatcher {
       openOf: (egressId: string) => this.#openOf(egressId),
       loopsElsewhere: (place: Place, egressId: string) => this.#loopsElsewhere(place, egressId),
     };
-    this.#places = vantages.map((vantage) => new Place({ ...shared, vantage }));
+    this.#places = vantages.map(
+      (vantage, index) => new Place({ ...shared, vantage, isFirst: index === 0 }),
+    );
   }
 
   /** Follows the Topology from now on. */

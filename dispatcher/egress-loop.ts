@@ -31,7 +31,7 @@ import type { DispatchContext } from './context.ts';
 import { Hold } from './hold.ts';
 import { Lanes } from './lanes.ts';
 import { loadOf } from './placement/loads.ts';
-import { LOOK_MS, mayPull, type Neighbour } from './placement/neighbours.ts';
+import { isHere, LOOK_MS, mayPull, type Neighbour } from './placement/neighbours.ts';
 import { Slots } from './slots.ts';
 
 /** Deliveries that wait in memory or for a slot, beside those in flight: one dead subscriber never takes them all. */
@@ -56,6 +56,8 @@ export interface LoopContext {
   readonly placement: Placement;
   /** Deliveries of an egress that are open anywhere in this process. */
   openOf(egressId: string): number;
+  /** Of the places in this process, it is the first. */
+  readonly isFirst: boolean;
   /** The loops of other dispatchers for the same egress. */
   othersFor(loop: EgressLoop): readonly EgressLoop[];
   /** `forSubscriber`, the same result each time, so that an event is encoded once for all who get it. */
@@ -231,7 +233,7 @@ export class EgressLoop implements Neighbour {
     const { slots } = this;
     return {
       isPaused: this.isPaused,
-      isHere: this.#context.placement.router.isHere(this.#nearness()),
+      isHere: isHere(this.#nearness(), this.#context.othersFor(this)),
       freeSlots: slots.free,
       slots: slots.limit,
       waiting: slots.waiting,
@@ -272,6 +274,8 @@ export class EgressLoop implements Neighbour {
   #mayPull(): boolean {
     const others = this.#context.othersFor(this);
     if (others.length === 0) return true;
+    // Lanes keep order within a loop: one of them has all.
+    if (this.#egress()?.egress.order === 'key') return this.#context.isFirst;
     return mayPull(this, others, { backlog: this.#backlog(), bytes: this.#usualBytes });
   }
 

@@ -319,7 +319,7 @@ export const SETTINGS = {
   pod: {
     kind: 'name',
     defaultText: 'not known',
-    help: 'UID of the Pod that knear shares with subscribers (metadata.uid, by the downward API). What is in it is called first, at the loopback address.',
+    help: 'UID of the Pod that knear shares with subscribers (metadata.uid, by the downward API). What is in it is called first.',
   },
   node: {
     kind: 'name',

@@ -1,8 +1,8 @@
 /**
  * When an event that is admitted to a Broker or Channel goes on to its next egress without passing the log: a local hop.
  *
- * - H1 Exactly one egress wants it (two are one record that both of them see, C4). Its subscriber is here, or as far from
- *   here as from anywhere; neither side keeps an order; no resource on its way has switched hops off.
+ * - H1 Exactly one egress wants it (two are one record that both of them see, C4). Its subscriber is here, or nearer to nobody
+ *   else; neither side keeps an order; no resource on its way has switched hops off.
  * - H2 The egress is not paused.
  * - H3 This process is known to have the resources that are in force.
  * - H4 What waits for that egress in the log comes first: nothing there has waited for over BEHIND_MAX_MS, and where
@@ -62,7 +62,7 @@ export interface LineState {
 /** What is known of the egress that would be next, here. */
 export interface NextState {
   readonly isPaused: boolean;
-  /** The subscriber is in this place, or no nearer to any other. */
+  /** The subscriber is in this place, or nearer to no other. */
   readonly isHere: boolean;
   /** Slots that nobody uses or waits for. */
   readonly freeSlots: number;

@@ -23,11 +23,6 @@ function isSame(one: string | undefined, other: string | undefined): boolean {
   return one !== undefined && one !== '' && one === other;
 }
 
-/** It was not told where it is: every endpoint is as near as any other. */
-export function isNowhere({ pod, node, zone }: Vantage): boolean {
-  return !pod && !node && !zone;
-}
-
 /**
  * Why an attempt went where it went.
  * - url: the subscriber is a plain address · no-endpoint: none is known

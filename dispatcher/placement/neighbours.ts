@@ -40,6 +40,12 @@ export function mayPull(
   return isWorthMoving(least.load, own.load, transfer);
 }
 
+/** A hop may go to it: it is called as given, is on this node, or nobody else is nearer. */
+export function isHere(nearness: Nearness | undefined, others: Iterable<Neighbour>): boolean {
+  if (nearness === undefined || nearness === 'pod' || nearness === 'node') return true;
+  return ![...others].some((other) => !other.isPaused && rank(other.nearness) < rank(nearness));
+}
+
 function withBacklog({ inFlight, capacity, serviceMs }: PlaceLoad, share: number): PlaceLoad {
   // The event in question is one of those that wait.
   return { inFlight: inFlight + Math.max(0, share - 1), capacity, serviceMs };

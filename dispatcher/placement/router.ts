@@ -9,7 +9,6 @@
  */
 import { isWorthMoving, transferMs, waitMs } from '../../core/rules/cost.ts';
 import {
-  isNowhere,
   nearnessOf,
   NEARNESSES,
   type Nearness,
@@ -107,16 +106,6 @@ export class Router {
     if (subscriber.kind !== 'service' || placement !== 'nearest') return undefined;
     const service = topology.services.get(subscriber.service);
     return service?.declined ? undefined : nearestOf(this.#candidates(service, subscriber.port));
-  }
-
-  /** The subscriber of an egress is in this place, or as far from here as from anywhere. */
-  isHere(nearness: Nearness | undefined): boolean {
-    return (
-      nearness === undefined ||
-      nearness === 'pod' ||
-      nearness === 'node' ||
-      isNowhere(this.#options.vantage)
-    );
   }
 
   /** V5 */

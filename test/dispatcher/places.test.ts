@@ -124,6 +124,23 @@ describe('G1 who pulls', () => {
   });
 });
 
+test('what keeps an order is pulled in one place, so that it is kept', async () => {
+  const stage = new Stage({
+    ingresses: [channel('steps')],
+    egresses: [subscription({ order: 'key' })],
+    vantages: PLACES,
+  });
+  stage.deliverer.script('http://subscriber/in', 'hang');
+  const keyed = (id: string) => eventOf(id, { attributes: { partitionkey: 'k' } });
+  await stage.produce('steps', keyed('e1'), keyed('e2'), keyed('e3'));
+  for (let turn = 0; turn < 3; turn += 1) {
+    expect(stage.deliverer.hangingAt()).toBe(1);
+    stage.deliverer.answer(accepted);
+    await stage.pass(50);
+  }
+  expect(stage.deliverer.calls.map(({ event }) => idOf(event))).toEqual(['e1', 'e2', 'e3']);
+});
+
 describe('a picture that is out of date', () => {
   test('costs no retry: an endpoint that is gone is passed over, and left alone', async () => {
     const stage = stageOf([at(1, 'zone-a'), at(2, 'zone-a')]);

@@ -1,13 +1,15 @@
 /** Which address an attempt goes to, and why. */
 import { describe, expect, test } from '@jest/globals';
-import type { Vantage } from '../../core/rules/nearness.ts';
+import type { Nearness, Vantage } from '../../core/rules/nearness.ts';
 import {
   DECLINED,
+  type Egress,
   type Endpoint,
   type ServiceEndpoints,
   type Target,
 } from '../../core/topology.ts';
 import { Loads } from '../../dispatcher/placement/loads.ts';
+import { isHere, type Neighbour } from '../../dispatcher/placement/neighbours.ts';
 import { Router, type RouteRequest } from '../../dispatcher/placement/router.ts';
 import { accepted, rejected, unreachable } from '../fakes/scripted-deliverer.ts';
 import { SteppedClock } from '../fakes/stepped-clock.ts';
@@ -59,11 +61,9 @@ function scene(service: ServiceEndpoints | undefined, vantage: Vantage = HERE, i
     loads.end(key, accepted, serviceMs);
     for (let count = 0; count < inFlight; count += 1) loads.begin(key);
   };
-  const isHere = () => {
-    const egress = trigger({ subscriber: SERVICE, placement: 'nearest' });
-    return router.isHere(router.nearnessTo(egress, topology));
-  };
-  return { clock, loads, route, routeTo, busy, isHere };
+  const nearnessTo = (more: Partial<Egress>) =>
+    router.nearnessTo(trigger({ subscriber: SERVICE, ...more }), topology);
+  return { clock, loads, route, routeTo, busy, nearnessTo };
 }
 
 const of = (...endpoints: Endpoint[]): ServiceEndpoints => ({ endpoints });
@@ -312,21 +312,45 @@ test('V5 what is about to end is called only where nothing is ready', () => {
   expect(scene(of(ending)).route().endpoint).toBe(key(ending));
 });
 
-describe('a hop may go to', () => {
+describe('how near a subscriber is', () => {
+  const nearnessTo = (service: ServiceEndpoints | undefined, more: Partial<Egress> = {}) =>
+    scene(service).nearnessTo(more);
+
   test.each([
-    ['an endpoint in the same pod', of(OWN, FAR), HERE, true],
-    ['one on the same node', of(NODE, FAR), HERE, true],
-    ['none that is only in the same zone', of(ZONE, FAR), HERE, false],
-    ['any, by who does not know where it is', of(FAR), {}, true],
-    ['a Service of which nothing is known', undefined, HERE, true],
+    ['of its nearest endpoint', of(FAR, NODE), 'node'],
+    ['of the only one', of(FAR), 'any'],
+    ['of none, where none is known', undefined, undefined],
     [
-      'one that placement has declined',
+      'of none, where placement has declined',
       { endpoints: [FAR], declined: 'mesh' as const },
-      HERE,
-      true,
+      undefined,
     ],
-  ])('%s', (_, service, vantage, expected) => {
-    expect(scene(service, vantage).isHere()).toBe(expected);
+  ])('is that %s', (_, service, expected) => {
+    expect(nearnessTo(service)).toBe(expected);
+  });
+
+  test('is that of none where placement is off, or for a plain address', () => {
+    expect(nearnessTo(of(OWN), { placement: 'service' })).toBeUndefined();
+    expect(nearnessTo(of(OWN), { subscriber: { kind: 'url', url: 'http://x/' } })).toBeUndefined();
+  });
+});
+
+describe('a hop may go to a subscriber that is', () => {
+  const other = (nearness: Nearness, isPaused = false): Neighbour => ({
+    nearness,
+    isPaused,
+    load: { inFlight: 0, capacity: 4, serviceMs: 0 },
+  });
+  test.each<[string, Nearness | undefined, Neighbour[], boolean]>([
+    ['called as given', undefined, [other('pod')], true],
+    ['in the same pod', 'pod', [], true],
+    ['on the same node, though in the pod of another', 'node', [other('pod')], true],
+    ['in the same zone, and nearer to nobody', 'zone', [other('zone'), other('any')], true],
+    ['nowhere near, and nearer to nobody', 'any', [], true],
+    ['nearer to somebody who is paused', 'any', [other('node', true)], true],
+    ['nearer to somebody else (not)', 'zone', [other('node')], false],
+  ])('%s', (_, nearness, others, expected) => {
+    expect(isHere(nearness, others)).toBe(expected);
   });
 });
 
