@@ -26,6 +26,10 @@ export interface AttemptContext {
   readonly clock: Clock;
   readonly placement: Placement;
   topology(): Topology;
+}
+
+/** What a run of attempts knows by itself. */
+export interface AttemptRun {
   /** Grows each time, so that endpoints take turns. */
   nextTurn(): number;
   /** Whether something new may be started. */
@@ -52,6 +56,7 @@ export interface AttemptRequest {
   readonly request: Omit<DeliveryRequest, 'url' | 'host' | 'caCerts'>;
   /** Endpoints that have failed it before. */
   readonly failed: ReadonlySet<string>;
+  readonly run: AttemptRun;
 }
 
 /** What is sent in this phase, wherever it goes. */
@@ -74,7 +79,7 @@ export function requestOf(
 
 export async function attempt(
   target: HttpTarget,
-  { egress, request, failed }: AttemptRequest,
+  { egress, request, failed, run }: AttemptRequest,
   context: AttemptContext,
 ): Promise<Routed> {
   const { router, hasServices } = context.placement;
@@ -82,7 +87,7 @@ export async function attempt(
   const bytes = dataSizeBytes(request.event);
   let tried = NO_ENDPOINTS;
   for (;;) {
-    const turn = context.nextTurn();
+    const turn = run.nextTurn();
     const route =
       tried.size < ENDPOINTS_MAX
         ? router.route(target, context.topology(), { placement, bytes, turn, tried, failed })
@@ -92,8 +97,8 @@ export async function attempt(
     if (endpoint === undefined || !isUnreached(outcome)) return { outcome, route };
     tried = new Set([...tried, endpoint]);
     const hasMore = hasServices || (others > 0 && tried.size < ENDPOINTS_MAX);
-    if (!hasMore || !context.mayGoOn()) return { outcome, route };
-    context.onReroute();
+    if (!hasMore || !run.mayGoOn()) return { outcome, route };
+    run.onReroute();
   }
 }
 

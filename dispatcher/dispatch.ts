@@ -208,16 +208,12 @@ class Run {
   ): Promise<Routed> {
     const event = outgoing(egress, stage, this.#context.forSubscriber);
     const request = requestOf(egress, stage, { event, traceparent: this.#span?.traceparent });
-    return attempt(
-      target,
-      { egress, request, failed: this.#failed },
-      {
-        ...this.#context,
-        nextTurn: () => this.#nextTurn(stage),
-        mayGoOn: () => this.#hold.isCurrent && !this.#hold.isStopping,
-        onReroute: () => this.#context.observer.observe({ kind: 'rerouted', egress }),
-      },
-    );
+    const run = {
+      nextTurn: () => this.#nextTurn(stage),
+      mayGoOn: () => this.#hold.isCurrent && !this.#hold.isStopping,
+      onReroute: () => this.#context.observer.observe({ kind: 'rerouted', egress }),
+    };
+    return attempt(target, { egress, request, failed: this.#failed, run }, this.#context);
   }
 
   /** To a Broker or Channel of ours: no request, but the same door (C5). */
