@@ -3,7 +3,7 @@
  * one right after the other, with the same load; the multiples are taken within a round, so that a machine that grows
  * slower or faster during the run touches all three.
  */
-import { BROKER_PATH, CHAIN_PATH, MATCHING_TYPE, brokerYaml, chainYaml } from './manifests.ts';
+import { BROKER_PATH, MATCHING_TYPE, brokerYaml } from './manifests.ts';
 import type { Options } from './options.ts';
 import type { Costs, Row } from './row.ts';
 import { spread } from './statistics.ts';
@@ -14,26 +14,26 @@ import type { RowId } from './targets.ts';
 export interface Contest {
   readonly id: RowId;
   readonly title: string;
-  /** Events go to a Broker with so many matching Triggers, or through so many steps of Channels. */
-  readonly path: { readonly triggers: number } | { readonly steps: number };
+  /** Events go to a Broker with so many matching Triggers. */
+  readonly triggers: number;
   readonly dataBytes: number;
   readonly load: { readonly senders: number } | { readonly perSecond: number };
 }
 
-export interface Round {
+interface Round {
   readonly direct: Measurement;
   readonly relay: Measurement;
   readonly sut: Measurement;
 }
 
-export interface ContestResult {
+interface ContestResult {
   readonly row: Row;
   readonly rounds: readonly Round[];
 }
 
 /** Node's compilers need some ten thousand events: after 1.5 s of load knear is half as fast as after 5 s, and stays so then. */
 export const WARM_UP_MS = { floor: 1_000, sut: 5_000 };
-const WARM_UP_SENDERS = 8;
+export const WARM_UP_SENDERS = 8;
 /** Open loop: at 50/s and less than this there are too few events for a median that holds. */
 const OPEN_LOOP_MIN_MS = 2_000;
 /** A generator that is later than this at p99 adds to the p99 of the row, and the row says so. */
@@ -45,12 +45,13 @@ export async function runContest(
   options: Options,
 ): Promise<ContestResult> {
   const subscriberUrl = `http://127.0.0.1:${stage.subscriber.port}`;
-  const sut = await stage.engine.start(resourcesOf(contest, subscriberUrl));
+  const plan = { count: contest.triggers, matching: contest.triggers };
+  const sut = await stage.engine.start(brokerYaml(subscriberUrl, plan));
   try {
     await stage.relay.call('shape', {
       subscriberPort: stage.subscriber.port,
-      steps: 'steps' in contest.path ? contest.path.steps : 0,
-      copies: lanesOf(contest),
+      steps: 0,
+      copies: contest.triggers,
     });
     await runRound(stage, { contest, sut, load: (who) => warmUp(contest, who) });
     const rounds: Round[] = [];
@@ -70,9 +71,8 @@ interface Setting {
 }
 
 async function runRound(stage: Stage, { contest, sut, load }: Setting): Promise<Round> {
-  const lanes = lanesOf(contest);
+  const lanes = contest.triggers;
   const type = MATCHING_TYPE;
-  const path = 'steps' in contest.path ? CHAIN_PATH : BROKER_PATH;
   return {
     direct: await measure(stage, {
       aim: { port: stage.subscriber.port, path: '/sink/0' },
@@ -87,7 +87,7 @@ async function runRound(stage: Stage, { contest, sut, load }: Setting): Promise<
       type,
     }),
     sut: await measure(stage, {
-      aim: { port: sut.port, path },
+      aim: { port: sut.port, path: BROKER_PATH },
       load: load('sut'),
       lanes,
       type,
@@ -97,7 +97,7 @@ async function runRound(stage: Stage, { contest, sut, load }: Setting): Promise<
 }
 
 function toRow(contest: Contest, rounds: readonly Round[]): Row {
-  const lanes = lanesOf(contest);
+  const lanes = contest.triggers;
   const isLatency = 'perSecond' in contest.load;
   // Higher is better for one, lower for the other; a multiple says how many times worse than the direct POST.
   const figure = (one: Measurement): number => (isLatency ? one.p50Ms : one.deliveriesPerSecond);
@@ -121,7 +121,7 @@ function toRow(contest: Contest, rounds: readonly Round[]): Row {
   };
 }
 
-function p99Note(measurements: readonly Measurement[]): string {
+export function p99Note(measurements: readonly Measurement[]): string {
   return `p99 ${spread(measurements.map(({ p99Ms }) => p99Ms)).median.toFixed(1)} ms`;
 }
 
@@ -154,20 +154,21 @@ export function costs(measurements: readonly Measurement[]): Costs {
   };
 }
 
-function resourcesOf({ path }: Contest, subscriberUrl: string): string {
-  return 'steps' in path
-    ? chainYaml(subscriberUrl, path.steps)
-    : brokerYaml(subscriberUrl, { count: path.triggers, matching: path.triggers });
-}
-
-function lanesOf({ path }: Contest): number {
-  return 'steps' in path ? 1 : path.triggers;
-}
-
 function loadOf({ load, dataBytes }: Contest, ms: number): Load {
   return 'senders' in load
     ? { kind: 'closed', dataBytes, senders: load.senders, until: { ms } }
-    : { kind: 'open', dataBytes, perSecond: load.perSecond, ms: Math.max(ms, OPEN_LOOP_MIN_MS) };
+    : steadyLoad({ dataBytes, perSecond: load.perSecond, ms });
+}
+
+export interface SteadyRate {
+  readonly dataBytes: number;
+  readonly perSecond: number;
+  readonly ms: number;
+}
+
+/** Open loop, for as long as a median needs. */
+export function steadyLoad({ dataBytes, perSecond, ms }: SteadyRate): Load {
+  return { kind: 'open', dataBytes, paces: [{ perSecond, ms: Math.max(ms, OPEN_LOOP_MIN_MS) }] };
 }
 
 function warmUp({ load, dataBytes }: Contest, who: keyof typeof WARM_UP_MS): Load {

@@ -8,6 +8,7 @@ import { serverProgram } from '../test/servers/build.js';
 import { nowUs, sleepMs } from './clock.ts';
 import type { Children, Program } from './processes/children.ts';
 import { startSut, type Sut } from './sut.ts';
+import { writtenBytesOf } from './system.ts';
 
 export const ENGINES = ['embedded', 'jetstream', 'jetstream-always'] as const;
 export type EngineName = (typeof ENGINES)[number];
@@ -53,7 +54,8 @@ export function openEngine(name: EngineName, children: Children): Engine {
         rmSync(server.folder, { recursive: true, force: true });
       };
       try {
-        return beside(await startSut(children, resources, [...own, ...flags]), end);
+        const sut = await startSut(children, resources, [...own, ...flags]);
+        return beside(sut, { end, serverPid: server.program.pid });
       } catch (error) {
         await end();
         throw error;
@@ -62,15 +64,21 @@ export function openEngine(name: EngineName, children: Children): Engine {
   };
 }
 
-/** The server goes with the program. */
-function beside(sut: Sut, end: () => Promise<void>): Sut {
+interface Server {
+  readonly serverPid: number;
+  readonly end: () => Promise<void>;
+}
+
+/** The server goes with the program, and writes for it. */
+function beside(sut: Sut, server: Server): Sut {
   return {
     ...sut,
+    loggedBytes: async () => writtenBytesOf(server.serverPid),
     discard: async () => {
       await sut.discard();
-      await end();
+      await server.end();
     },
-    restart: async (resources) => beside(await sut.restart(resources), end),
+    restart: async (resources) => beside(await sut.restart(resources), server),
   };
 }
 

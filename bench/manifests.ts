@@ -16,8 +16,10 @@ const CHANNEL_API = 'messaging.knear.dev/v1';
 
 /** Where the door serves the Broker that `brokerYaml` describes. */
 export const BROKER_PATH = `/${NAMESPACE}/main`;
-/** Where the door serves the first Channel of `chainYaml`. */
-export const CHAIN_PATH = `/${NAMESPACE}/channels/step-1`;
+/** Where the door serves a Channel of `chainYaml`; at a later one, fewer steps are left. */
+export function chainPath(step = 1): string {
+  return `/${NAMESPACE}/channels/step-${step}`;
+}
 
 /** A Broker with its Triggers; matching Trigger n delivers to `/sink/<n>`. */
 export function brokerYaml(subscriberUrl: string, plan: TriggerPlan): string {
@@ -48,8 +50,11 @@ export function brokerYaml(subscriberUrl: string, plan: TriggerPlan): string {
   return [broker, ...triggers, ...hanging].join('---\n');
 }
 
-/** `steps` Channels in a line: each step's reply goes to the next Channel, the last one's to `/sink/0`. */
-export function chainYaml(subscriberUrl: string, steps: number): string {
+/**
+ * `steps` Channels in a line: each step's reply goes to the next Channel, the last one's to `/sink/0`.
+ * @param stepPath where the subscriber of every step is, below the URL
+ */
+export function chainYaml(subscriberUrl: string, steps: number, stepPath = '/echo'): string {
   const documents = Array.from({ length: steps }, (_, index) => {
     const step = index + 1;
     const reply =
@@ -64,7 +69,7 @@ export function chainYaml(subscriberUrl: string, steps: number): string {
       }) +
       'spec:\n' +
       `  channel:\n    apiVersion: ${CHANNEL_API}\n    kind: KnearChannel\n    name: step-${step}\n` +
-      `  subscriber:\n    uri: ${subscriberUrl}/echo\n` +
+      `  subscriber:\n    uri: ${subscriberUrl}${stepPath}\n` +
       `  reply:\n${reply}`;
     return [
       document({ apiVersion: CHANNEL_API, kind: 'KnearChannel', name: `step-${step}` }),

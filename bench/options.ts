@@ -7,6 +7,7 @@ export const GROUPS = [
   'throughput',
   'latency',
   'chain',
+  'hops',
   'fan-out',
   'triggers',
   'hanging',

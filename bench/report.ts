@@ -47,6 +47,7 @@ export function terminalLine(row: Row): string {
   const parts = [
     row.title.padEnd(46),
     `${spreadText(row.measured)} ${row.unit}`,
+    hopsOffText(row),
     row.multiple && `x ${spreadText(row.multiple)} ${row.multipleOf ?? ''}`,
     targetText(row),
     backlogText(row),
@@ -98,7 +99,7 @@ function cells(row: Row): string[] {
     judged ? verdictText(judged.median, row) : '',
     row.costs ? spreadText(row.costs.cpuUsPerEvent) : '',
     row.costs ? number(row.costs.anonMb) : '',
-    [backlogText(row), ...notesOf(row)].filter(Boolean).join('; '),
+    [hopsOffText(row), backlogText(row), ...notesOf(row)].filter(Boolean).join('; '),
   ];
 }
 
@@ -137,6 +138,11 @@ function notesOf(row: Row): string[] {
 
 function isDisturbed({ foreignCores }: Row): boolean {
   return foreignCores > FOREIGN_CORES_MAX;
+}
+
+function hopsOffText({ hopsOff }: Row): string {
+  if (hopsOff === undefined) return '';
+  return `hops off ${spreadText(hopsOff.measured)}, on/off ${spreadText(hopsOff.ratio)}`;
 }
 
 function backlogText({ backlog }: Row): string {

@@ -19,6 +19,8 @@ export interface Row {
   /** How many times better `multipleOf` is, from figures of the same round. */
   readonly multiple?: Spread;
   readonly multipleOf?: string;
+  /** Of a row about local hops: the same without them, and how the row's own figure relates to it, within a round. */
+  readonly hopsOff?: { readonly measured: Spread; readonly ratio: Spread };
   readonly costs?: Costs;
   readonly backlog?: Backlog;
   /** Promised deliveries that never came, over all rounds. Anything but 0 is a bug. */

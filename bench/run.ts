@@ -15,8 +15,10 @@ import { GROUPS, USAGE, parseOptions, type Group, type Options } from './options
 import { plot } from './plot.ts';
 import { failedLine, markdown, terminalLine } from './report.ts';
 import type { Attempt, FailedRow, Row } from './row.ts';
-import { runChain, runFanOut, runLatency, runThroughput } from './rows/contests.ts';
+import { runChain } from './rows/chain.ts';
+import { runFanOut, runLatency, runThroughput } from './rows/contests.ts';
 import { runFilters } from './rows/filters.ts';
+import { runHops } from './rows/hops.ts';
 import { runInline } from './rows/inline.ts';
 import { runLarge } from './rows/large.ts';
 import { runMemory } from './rows/memory.ts';
@@ -32,6 +34,7 @@ const RUN: Readonly<Record<Group, RunGroup>> = {
   throughput: runThroughput,
   latency: runLatency,
   chain: runChain,
+  hops: runHops,
   'fan-out': runFanOut,
   triggers: runTriggers,
   hanging: runHanging,

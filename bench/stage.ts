@@ -51,6 +51,8 @@ export interface Course {
   readonly type: string;
   /** The process whose CPU and memory are noted. */
   readonly watchPid?: number;
+  /** Of other processes that work for the same measurement. */
+  readonly alsoPids?: readonly number[];
 }
 
 /** Often enough to see a peak of memory that lasts, cheap enough to be invisible (50 us each). */
@@ -85,7 +87,7 @@ export async function measure(stage: Stage, course: Course): Promise<Measurement
   const { subscriber, load } = stage;
   const run = stage.nextRun();
   await subscriber.call('begin', { run });
-  const meter = startMeter(stage, course.watchPid);
+  const meter = startMeter(stage, course);
   const sent = await load.call('load', { ...course.load, aim: course.aim, type: course.type, run });
   await untilDrained(stage, sent, course.lanes);
   const metered = meter.stop();
@@ -122,8 +124,12 @@ interface Metered {
   readonly foreignCores: number;
 }
 
-function startMeter({ load, subscriber, relay, engine }: Stage, watchPid = 0): { stop(): Metered } {
-  const ours = [process.pid, load.pid, subscriber.pid, relay.pid, watchPid, ...engine.pids()];
+function startMeter(
+  { load, subscriber, relay, engine }: Stage,
+  { watchPid = 0, alsoPids = [] }: Course,
+): { stop(): Metered } {
+  const own = [process.pid, load.pid, subscriber.pid, relay.pid];
+  const ours = [...own, watchPid, ...engine.pids(), ...alsoPids];
   const cpuOf = (pids: readonly number[]): number =>
     pids.reduce((sum, pid) => sum + usageOf(pid).cpuUs, 0);
   const start = {

@@ -13,7 +13,12 @@ export function spread(values: readonly number[]): Spread {
   const first = order[0];
   const last = order.at(-1);
   if (first === undefined || last === undefined) throw new Error('a spread of no values');
-  return { median: median(order), min: first, max: last };
+  return { median: middleOf(order), min: first, max: last };
+}
+
+/** @throws on no values. */
+export function median(values: readonly number[]): number {
+  return spread(values).median;
 }
 
 /** A sorted copy, smallest first. */
@@ -48,7 +53,7 @@ export function crossingOf(
   return undefined;
 }
 
-function median(order: Float64Array): number {
+function middleOf(order: Float64Array): number {
   const middle = order.length / 2;
   return (percentile(order, 0.5) + percentile(order, (Math.floor(middle) + 1) / order.length)) / 2;
 }

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { nowUs, sleepMs } from './clock.ts';
+import { totalOf } from './exposition.ts';
 import type { Children, Program } from './processes/children.ts';
 
 export interface Sut {
@@ -13,6 +14,10 @@ export interface Sut {
   readonly pid: number;
   /** From the start of the process to the first 200 of /readyz. */
   readonly readyMs: number;
+  /** What it tells at /metrics. */
+  metrics(): Promise<string>;
+  /** Bytes that its log was given up to now; on JetStream, bytes that the server has written to the disk. */
+  loggedBytes(): Promise<number>;
   /** What is left of large payloads now that everything should be settled; waits a moment for the last to go. */
   payloadsLeft(): Promise<PayloadsLeft>;
   /** A crash: SIGKILL, resolves when the process is gone. */
@@ -89,6 +94,8 @@ async function startIn(place: Place, resources: string): Promise<Sut> {
     port,
     pid: program.pid,
     readyMs,
+    metrics: () => metricsOf(adminPort),
+    loggedBytes: async () => totalOf(await metricsOf(adminPort), 'knear_log_bytes_total'),
     payloadsLeft: () => payloadsLeft({ adminPort, folder: join(folder, 'data', 'payloads') }),
     crash,
     async discard() {
@@ -146,10 +153,12 @@ async function payloadsLeft(places: PayloadPlaces): Promise<PayloadsLeft> {
 }
 
 async function liveBytes(adminPort: number): Promise<number> {
+  return totalOf(await metricsOf(adminPort), 'knear_payload_live_bytes');
+}
+
+async function metricsOf(adminPort: number): Promise<string> {
   const response = await fetch(`http://127.0.0.1:${adminPort}/metrics`);
-  const bytes = /^knear_payload_live_bytes (\d+)$/m.exec(await response.text())?.[1];
-  if (bytes === undefined) throw new Error('knear serve tells no knear_payload_live_bytes');
-  return Number(bytes);
+  return response.text();
 }
 
 function filesIn(folder: string): number {

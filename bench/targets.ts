@@ -48,7 +48,12 @@ export const TARGETS = {
   'chain-3-1kb-16': { peers: '39; 76', scale: 'throughput 1 KB' },
   'chain-5-1kb-16': { gate: 13, goal: 11, peers: '60; 245', scale: 'throughput 1 KB' },
   'chain-5-64kb-16': { gate: 34, goal: 28, scale: 'throughput 64 KB' },
+  'chain-10-1kb-50': { scale: 'latency' },
+  'chain-5-1mb-4': { scale: 'throughput 1 MB' },
+  'chain-5-16mb-2': { scale: 'throughput 1 MB' },
   'hop-slope': { gate: 1.5, goal: 1.3 },
+  'hot-and-cold': {},
+  'load-step': { gate: 10, goal: 10, isAbsolute: true },
   'fan-out-1': { scale: 'throughput 1 KB' },
   'fan-out-16': { scale: 'throughput 1 KB' },
   'fan-out-100': { gate: 1.4, goal: 1.15, scale: 'throughput 1 KB' },
@@ -94,8 +99,11 @@ export const TARGETS = {
 export type RowId = keyof typeof TARGETS;
 
 /** On JetStream other things are possible; what is not here is only printed. */
-const JETSTREAM: Partial<Record<RowId, Pick<Target, 'gate' | 'goal' | 'peers'>>> = {
+const JETSTREAM: Partial<Record<RowId, Omit<Target, 'scale'>>> = {
   'throughput-1kb': { gate: 12, goal: 9, peers: '-; 20' },
+  // From one step to the next there is no log, whichever it is.
+  'hop-slope': TARGETS['hop-slope'],
+  'load-step': TARGETS['load-step'],
 };
 
 /** @param engine of the row; absent: the embedded log. */

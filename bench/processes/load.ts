@@ -3,10 +3,11 @@
  * Raw sockets and `wire.ts`, see there for the reason.
  *
  * Closed loop: every sender has one connection and one event in flight, so a slow answer slows the sender (what a
- * producer that waits for its 202 sees). Open loop: events leave at a fixed rate, and time counts from the moment an
+ * producer that waits for its 202 sees). Open loop: events leave at fixed rates, and time counts from the moment an
  * event should have left, so that a stall is paid for by every event it delayed ("coordinated omission" otherwise).
  */
 import { nowUs, sleepMs } from '../clock.ts';
+import { dueTimesUs } from '../schedule.ts';
 import { percentile, sorted } from '../statistics.ts';
 import { requestTemplate } from '../wire.ts';
 import { serveParent } from './child-side.ts';
@@ -65,8 +66,8 @@ async function closedLoop(job: ClosedLoop): Promise<Sent> {
 
 async function openLoop(job: OpenLoop): Promise<Sent> {
   const ledger = createLedger();
-  const count = Math.max(1, Math.floor((job.ms / 1e3) * job.perSecond));
-  const lateUs = new Float64Array(count);
+  const due = dueTimesUs(job.paces);
+  const lateUs = new Float64Array(due.length);
   const waiting: number[] = [];
   const free: Connection[] = [];
 
@@ -81,8 +82,8 @@ async function openLoop(job: OpenLoop): Promise<Sent> {
     async (connections) => {
       free.push(...connections);
       const startUs = nowUs() + 5_000;
-      for (let index = 0; index < count; index += 1) {
-        const dueUs = startUs + (index * 1e6) / job.perSecond;
+      for (const [index, afterUs] of due.entries()) {
+        const dueUs = startUs + afterUs;
         await moment(dueUs);
         lateUs[index] = nowUs() - dueUs;
         const sequence = ledger.next(dueUs);

@@ -3,6 +3,11 @@
  * parent and child with structured clones, so that typed arrays travel as they are.
  */
 
+import type { Pace } from '../schedule.ts';
+
+/** What `/work` does with each event before it answers: it waits, and so many events at a time. */
+export const WORK = { ms: 5, workers: 4 } as const;
+
 /** Where events are sent. */
 export interface Aim {
   readonly port: number;
@@ -23,11 +28,10 @@ export type ClosedLoop = JobParts & {
   readonly until: { readonly ms: number } | { readonly events: number };
 };
 
-/** Events leave at a fixed rate, whatever the answers do. */
+/** Events leave at a fixed rate, or at one after the other, whatever the answers do. */
 export type OpenLoop = JobParts & {
   readonly kind: 'open';
-  readonly perSecond: number;
-  readonly ms: number;
+  readonly paces: readonly Pace[];
 };
 
 export type Job = ClosedLoop | OpenLoop;
@@ -54,6 +58,8 @@ export interface Counted {
   readonly deliveries: number;
   /** Of whatever came, whole requests or not: they move while a large event is on its way. */
   readonly bytes: number;
+  /** Time that the workers of `/work` have spent, all together. */
+  readonly workedMs: number;
 }
 
 /** Each request that a child understands, with its answer. (Types, not interfaces: these can be used as `Calls`.) */

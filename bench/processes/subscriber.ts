@@ -3,6 +3,7 @@
  *
  * - `POST /sink/<lane>`: 202 at once, and counted
  * - `POST /echo`: 200 with the same event (a step of a chain)
+ * - `POST /work`: the same, when one of a few workers has waited over it (`WORK`); it takes no CPU time
  * - `POST /hang`: read, never answered
  *
  * Raw sockets and `wire.ts`, see there for the reason.
@@ -11,7 +12,7 @@ import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { nowUs } from '../clock.ts';
 import { createScanner, pathOf, sequenceOf } from '../wire.ts';
 import { serveParent } from './child-side.ts';
-import type { Arrivals, SubscriberCalls } from './protocol.ts';
+import { WORK, type Arrivals, type SubscriberCalls } from './protocol.ts';
 
 /** Grows by doubling; the first size holds a short run without growing. */
 const FIRST_CAPACITY = 1 << 17;
@@ -19,6 +20,7 @@ const FIRST_CAPACITY = 1 << 17;
 const ACCEPTED = Buffer.from('HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n');
 const NOT_FOUND = Buffer.from('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n');
 const SINK = '/sink/';
+const REPEATED = ['/echo', '/work'];
 /** Header lines of an event: what an echo repeats. */
 const EVENT_LINES = /\r\n(?:ce-[a-z0-9]+|content-type):[^\r]*/gi;
 
@@ -32,10 +34,11 @@ function main(): void {
   let run = 0;
   let bytes = 0;
   let recorder = createRecorder();
+  const workers = createWorkers();
 
   const server = createServer({ noDelay: true }, (socket) => {
     const scan = createScanner({
-      keepsBody: (head) => pathOf(head) === '/echo',
+      keepsBody: (head) => REPEATED.includes(pathOf(head)),
       onMessage: (head, body) => {
         const path = pathOf(head);
         if (path.startsWith(SINK)) {
@@ -44,6 +47,8 @@ function main(): void {
           socket.write(ACCEPTED);
         } else if (path === '/echo') {
           echo(socket, head, body);
+        } else if (path === '/work') {
+          workers.take(() => echo(socket, head, body));
         } else if (path !== '/hang') {
           socket.write(NOT_FOUND);
         }
@@ -66,7 +71,7 @@ function main(): void {
         recorder = createRecorder();
         return null;
       },
-      count: () => ({ deliveries: recorder.count(), bytes }),
+      count: () => ({ deliveries: recorder.count(), bytes, workedMs: workers.workedMs() }),
       collect: () => recorder.arrivals(),
     });
   });
@@ -78,6 +83,40 @@ function echo(socket: Socket, head: string, body: Buffer): void {
   socket.write(`HTTP/1.1 200 OK${lines}\r\nContent-Length: ${body.byteLength}\r\n\r\n`, 'latin1');
   if (body.byteLength > 0) socket.write(body);
   socket.uncork();
+}
+
+interface Workers {
+  /** @param done called when a worker has waited over it. */
+  take(done: () => void): void;
+  workedMs(): number;
+}
+
+/** The first that comes is the first that is worked on. */
+function createWorkers(): Workers {
+  const waiting: (() => void)[] = [];
+  let free: number = WORK.workers;
+  let workedUs = 0;
+
+  function next(): void {
+    const done = free > 0 ? waiting.shift() : undefined;
+    if (done === undefined) return;
+    free -= 1;
+    const sinceUs = nowUs();
+    setTimeout(() => {
+      free += 1;
+      workedUs += nowUs() - sinceUs;
+      done();
+      next();
+    }, WORK.ms);
+  }
+
+  return {
+    take(done) {
+      waiting.push(done);
+      next();
+    },
+    workedMs: () => workedUs / 1e3,
+  };
 }
 
 function createRecorder(): Recorder {

@@ -45,7 +45,7 @@ export async function runHanging(stage: Stage, options: Options, attempt: Attemp
     const rounds = await runRivals(stage, {
       plain: { plan: { count: 1, matching: 1 } },
       other: { plan: { count: 1, matching: 1, hasHanging: true } },
-      load: { kind: 'open', perSecond: HANGING_PER_SECOND, dataBytes: KB, ms },
+      load: { kind: 'open', paces: [{ perSecond: HANGING_PER_SECOND, ms }], dataBytes: KB },
       rounds: options.rounds,
     });
     return hangingRow(rounds);

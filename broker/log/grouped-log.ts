@@ -263,11 +263,15 @@ export class GroupedLog implements EventLog {
 
   // --- what a holder does with its delivery ---------------------------------------------------------------------------
 
+  isOpen({ state }: Row): boolean {
+    return state === 'open' || state === 'ready';
+  }
+
   /** See `Delivery.settle`. */
   settle(row: Row, outputs: readonly Output[]): Promise<void> | undefined {
     if (this.#isClosed) return Promise.reject(closedError());
     // L9: settled before, or its record is gone.
-    if (row.state !== 'open' && row.state !== 'ready') return undefined;
+    if (!this.isOpen(row)) return undefined;
     for (const output of outputs) {
       const refusal = output.kind === 'event' && this.#refusal('output', output.ingressId);
       if (refusal) return Promise.reject(refusal);
@@ -386,7 +390,13 @@ export class GroupedLog implements EventLog {
     const content = this.#records.content(row);
     row.lease += 1;
     row.offers += 1;
-    return new LogDelivery(this, row, content);
+    return new LogDelivery<Row>(this, row, {
+      ...content,
+      egressId: row.queue.id,
+      position: row.position,
+      lease: row.lease,
+      origin: content.origin?.event,
+    });
   }
 
   #refusal(what: 'append' | 'output', ingressId?: string): KnearError | undefined {

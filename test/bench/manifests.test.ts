@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { parseAllDocuments } from 'yaml';
-import { BROKER_PATH, CHAIN_PATH, brokerYaml, chainYaml } from '../../bench/manifests.ts';
+import { BROKER_PATH, brokerYaml, chainPath, chainYaml } from '../../bench/manifests.ts';
 
 const URL = 'http://127.0.0.1:4000';
 
@@ -70,6 +70,17 @@ test.each([1, 2, 5])(
       if (channel === undefined) expect(spec?.reply?.uri).toBe(`${URL}/sink/0`);
     }
     expect(path).toHaveLength(steps);
-    expect(CHAIN_PATH).toBe('/bench/channels/step-1');
+    expect(chainPath()).toBe('/bench/channels/step-1');
+    expect(chainPath(steps)).toBe(`/bench/channels/${path.at(-1)}`);
   },
 );
+
+test('the steps of a chain may have another subscriber', () => {
+  const subscriptions = read(chainYaml(URL, 2, '/work')).filter(
+    ({ kind }) => kind === 'Subscription',
+  );
+  expect(subscriptions.map(({ spec }) => spec?.subscriber?.uri)).toEqual([
+    `${URL}/work`,
+    `${URL}/work`,
+  ]);
+});

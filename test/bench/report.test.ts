@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { failedLine, markdown, number, spreadText, terminalLine } from '../../bench/report.ts';
 import { plot } from '../../bench/plot.ts';
 import type { Row } from '../../bench/row.ts';
-import { FLOOR_SCALE, TARGETS, judge, scaled } from '../../bench/targets.ts';
+import { FLOOR_SCALE, TARGETS, judge, scaled, targetOf } from '../../bench/targets.ts';
 
 const same = (value: number) => ({ median: value, min: value, max: value });
 
@@ -59,6 +59,10 @@ describe('a verdict', () => {
   });
 });
 
+test.each(['hop-slope', 'load-step'] as const)('%s is held to the same on every log', (id) => {
+  expect(targetOf(id, 'jetstream')).toEqual(targetOf(id, 'embedded'));
+});
+
 test('no goal is weaker than its gate', () => {
   for (const target of Object.values(TARGETS)) {
     if ('gate' in target && 'goal' in target) expect(target.goal).toBeLessThanOrEqual(target.gate);
@@ -95,6 +99,22 @@ describe('a row', () => {
     expect([direct, relay, multiple, multipleOf]).not.toContain(undefined);
     expect(terminalLine(bare)).toContain(`gate 64, goal 32, ${each.says}`);
     expect(markdown([bare], [], AT)).toContain(`| ${each.says} |`);
+  });
+
+  test('about local hops shows itself without them, wherever it is read', () => {
+    const row = latencyRow(3, { hopsOff: { measured: same(1.4), ratio: same(0.5) } });
+    expect(terminalLine(row)).toContain('hops off 1.4, on/off 0.5');
+    expect(markdown([row], [], AT)).toContain('hops off 1.4, on/off 0.5; p99 1.2 ms |');
+  });
+
+  test('that has an absolute target and no figure has missed it', () => {
+    const { direct, relay, multiple, multipleOf, ...bare } = latencyRow(1, {
+      id: 'load-step',
+      unit: 's',
+      measured: same(NaN),
+    });
+    expect([direct, relay, multiple, multipleOf]).not.toContain(undefined);
+    expect(terminalLine(bare)).toContain('- s | gate 10, goal 10, GATE MISSED');
   });
 
   test('that lost events says so loudly', () => {

@@ -26,17 +26,17 @@ import type {
 } from '../../../core/ports/event-log.ts';
 import type { Observer } from '../../../core/ports/observer.ts';
 import type { Clock, Timer } from '../../../core/ports/time.ts';
+import { LogDelivery } from '../log-delivery.ts';
 import { Contents } from './contents.ts';
 import type { Row } from './egress.ts';
 import { Egresses, type Home } from './egresses.ts';
 import { faultOf } from './faults.ts';
-import { JetStreamDelivery } from './delivery.ts';
 import { encodeMessage, recordMaxBytesOf } from './message.ts';
 import { Outputs, refusalOf, sizeOf } from './outputs.ts';
 import { Parked } from './parked.ts';
 import { Places, type Place } from './places.ts';
 import { Publisher } from './publisher.ts';
-import { repeat } from './repeat.ts';
+import { repeat, waitAWhile } from './repeat.ts';
 import { Turn } from './turn.ts';
 
 export interface JetStreamLogLimits {
@@ -248,24 +248,23 @@ export class JetStreamLog implements EventLog {
   ): Promise<Delivery[]> {
     this.#refuseClosed();
     const home = this.#egresses.find(egressId);
-    if (!home) return this.#waitAWhile(signal);
+    if (!home) {
+      // Not prepared, or gone: whoever pulls for it looks again.
+      await waitAWhile(this.#clock, UNKNOWN_MS, signal);
+      return [];
+    }
     const rows = await home.egress.pull(count, signal);
     return rows.map((row) => {
       row.offers += 1;
-      return new JetStreamDelivery(this, row);
-    });
-  }
-
-  /** For an egress that is not prepared, or is gone: whoever pulls for it looks again. */
-  #waitAWhile(signal: AbortSignal): Promise<Delivery[]> {
-    return new Promise((resolve) => {
-      const end = () => {
-        timer.cancel();
-        signal.removeEventListener('abort', end);
-        resolve([]);
-      };
-      const timer = this.#clock.after(signal.aborted ? 0 : UNKNOWN_MS, end);
-      signal.addEventListener('abort', end);
+      return new LogDelivery<Row>(this, row, {
+        ...row.content,
+        egressId,
+        position: row.sequence,
+        sizeBytes: row.sizeBytes,
+        lease: row.given,
+        work: row.content.work,
+        origin: row.content.origin,
+      });
     });
   }
 
@@ -358,9 +357,13 @@ export class JetStreamLog implements EventLog {
 
   // --- what a holder does with its delivery ---------------------------------------------------------------------------
 
+  isOpen({ state }: Row): boolean {
+    return state !== 'settled' && state !== 'settling';
+  }
+
   settle(row: Row, outputs: readonly Output[]): Promise<void> | undefined {
     if (this.#isClosed) return Promise.reject(closedError());
-    if (row.state === 'settled' || row.state === 'settling') return undefined;
+    if (!this.isOpen(row)) return undefined;
     if (outputs.length === 0) {
       this.#finish(row);
       return undefined;

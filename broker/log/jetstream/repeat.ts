@@ -20,3 +20,16 @@ export function repeat(clock: Clock, everyMs: number, run: () => Promise<void> |
     },
   };
 }
+
+/** Resolves after this time, or when the signal aborts. */
+export function waitAWhile(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      timer.cancel();
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = clock.after(signal.aborted ? 0 : ms, end);
+    signal.addEventListener('abort', end);
+  });
+}
