@@ -2,10 +2,11 @@
  * One event's life for one egress, from the lease to the settle.
  *
  *   deliver ----- accepted ------------------------------------------------> settle []          delivered
- *     |  \------- replied: to an ingress of ours, admitted ----------------> settle [event]     delivered
- *     |   \                \- not taken now: phase reply, the subscriber is not called again
- *     |    \               \- refused for good: exhausted with that code
- *     |     \---- replied: to an address outside ---> reply --- accepted --> settle []          delivered
+ *     |  \------- replied: to an ingress of ours, admitted, a hop ------> deliver, to the next egress (chain.ts)
+ *     |   \                \- admitted, no hop -------------------------> settle [event]     delivered
+ *     |    \               \- not taken now: phase reply, the subscriber is not called again
+ *     |     \              \- refused for good: exhausted with that code
+ *     |      \--- replied: to an address outside ---> reply --- accepted --> settle []          delivered
  *     |                                                 |
  *     +-- failed: again <-- wait <= 1 s here            +-- failed: again
  *     |             \------ longer: settle [Work]       |
