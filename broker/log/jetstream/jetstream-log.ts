@@ -374,9 +374,9 @@ export class JetStreamLog implements EventLog {
 
   async #settleWith(row: Row, outputs: readonly Output[]): Promise<void> {
     const before = row.state;
-    for (const output of outputs) {
-      if (output.kind === 'event') this.#refuseFull(this.#placeFor(output.ingressId), 1);
-    }
+    // Where nobody is there to want an event, there may be no stream either.
+    for (const { ingressId, event } of outputs.filter((each) => each.kind === 'event'))
+      for (const { place } of this.#match(ingressId, event)) this.#refuseFull(place, 1);
     row.egress.take(row);
     row.state = 'settling';
     try {

@@ -2,8 +2,8 @@
  * What a settle leaves behind: events, Work and parked entries, made durable.
  *
  * - N10 A settle publishes what it leaves behind, each under a name that follows from the delivery, and acknowledges when
- *   all of it is durable. A crash in between repeats the delivery; its second settle adds nothing that the first has left, and
- *   what it leaves for somebody else, or after another number of attempts.
+ *   all of it is durable. A crash in between repeats the delivery; its second settle adds nothing to what the first has
+ *   left, unless it comes to another end: then both are there.
  */
 import { KnearError } from '../../../core/errors.ts';
 import type { CloudEvent } from '../../../core/event.ts';
@@ -127,12 +127,9 @@ function meant(output: Output): string {
   switch (output.kind) {
     case 'event':
       return `event/${output.ingressId}`;
-    case 'work': {
-      const { phase, attempt } = output.work;
-      return `work/${output.egressId ?? ''}/${phase}/${attempt}`;
-    }
+    case 'work':
     case 'parked':
-      return `parked/${output.egressId ?? ''}`;
+      return `${output.kind}/${output.egressId ?? ''}`;
   }
 }
 
