@@ -99,14 +99,17 @@ describe('a server that is killed', () => {
     };
     const consumers = [consume('a'), consume('a'), consume('b')];
     const producers = [append('x'), append('y')];
+    const untilMore = async (count: number) => {
+      const before = acknowledged.size;
+      await eventually('appends', () => acknowledged.size >= before + count);
+    };
     for (let round = 0; round < 2; round += 1) {
-      await pause(300);
+      await untilMore(20);
       await server.kill();
       await pause(100);
       await server.restart();
     }
-    const before = acknowledged.size;
-    await eventually('appends again', () => acknowledged.size > before + 20);
+    await untilMore(20);
     producing.abort();
     await Promise.all(producers);
     const missing = () => [...acknowledged].filter((id) => !settled.has(id) || !answered.has(id));
@@ -116,7 +119,6 @@ describe('a server that is killed', () => {
     await eventually('idle', () => lags().every(({ ready }) => ready === 0), { otherwise: lags });
     consuming.abort();
     await Promise.all(consumers);
-    expect(acknowledged.size).toBeGreaterThan(50);
   }, 60_000);
 
   test('while retries wait: they come when they are due, once', async () => {
