@@ -25,6 +25,8 @@ export interface DispatchContext {
   /** The event without what is between Brokers only. */
   forSubscriber(event: CloudEvent): CloudEvent;
   topology(): Topology;
+  /** The log holds something anew for an egress that is not there any more. */
+  leftForGone(): void;
   /** The egress as it is now, with its filter; `undefined` when it is gone. */
   egress():
     { readonly egress: Egress; readonly matches: (event: CloudEvent) => boolean } | undefined;

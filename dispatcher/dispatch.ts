@@ -423,7 +423,8 @@ class Run {
   #giveBack(stage: Stage, dueAtMs = this.#context.clock.nowMs()): Next {
     // An ordered event keeps its place, at the price of forgetting the attempts of this lease: as Work it would be
     // offered when that is durable, and its successors at once.
-    if (stage !== this.#first && !this.#isOrdered) return this.#keep(stage, dueAtMs);
+    const isKept = stage !== this.#first && (!this.#isOrdered || this.#chain.hops > 0);
+    if (isKept) return this.#keep(stage, dueAtMs);
     this.#hold.delivery.release();
     return undefined;
   }
@@ -434,7 +435,9 @@ class Run {
     const settled = await trySettle(this.#hold, [
       { kind: 'work', work, event, dueAtMs, ...(origin && { origin }), ...this.#whose() },
     ]);
-    if (settled === 'taken') observeLinks({ context: this.#context, chain: this.#chain });
+    if (settled !== 'taken') return;
+    observeLinks({ context: this.#context, chain: this.#chain });
+    if (!this.#context.egress()) this.#context.leftForGone();
   }
 
   /** A retry goes to the endpoint after the one before; the first attempt takes its turn among all events. */

@@ -30,6 +30,7 @@ export interface DispatcherOptions extends Omit<
   | 'topology'
   | 'forSubscriber'
   | 'openOf'
+  | 'leftForGone'
   | 'isFirst'
   | 'loopsElsewhere'
   | 'vantage'
@@ -77,6 +78,9 @@ export class Dispatcher {
       topology: () => this.#topology,
       forSubscriber: remembering(forSubscriber),
       openOf: (egressId: string) => this.#openOf(egressId),
+      leftForGone: () => {
+        if (!this.#isStopped) this.#watchGone(this.#topology);
+      },
       loopsElsewhere: (place: Place, egressId: string) => this.#loopsElsewhere(place, egressId),
     };
     this.#places = vantages.map(

@@ -63,6 +63,8 @@ export interface LoopContext {
   /** `forSubscriber`, the same result each time, so that an event is encoded once for all who get it. */
   forSubscriber(event: CloudEvent): CloudEvent;
   topology(): Topology;
+  /** The log holds something anew for an egress that is not there any more. */
+  leftForGone(): void;
   /** Something that must not happen happened to this egress. */
   onBug(error: unknown, egressId: string): void;
 }

@@ -490,7 +490,6 @@ describe('resources that change under a line', () => {
     await stage.pass(1_000);
     expect(stage.log.lag('step-2')).toEqual({ ready: 1, delayed: 0, parked: 0 });
     expect(stage.trail('step-1').at(-1)).toBe('end delivered');
-    stage.apply({ egresses: egresses.filter(({ id }) => id !== 'step-2') });
     await stage.pass(20_000);
     expect(stage.trail()).toContain('discarded gone 1');
   });

@@ -16,6 +16,8 @@ export interface Faults {
   readonly kills: number;
   readonly freezes: number;
   readonly jumps: number;
+  /** A second: the process is stopped in good order, and another one starts. */
+  readonly stops: number;
   /** A second: a resource is edited, paused, deleted or created. */
   readonly edits: number;
   /** Of one payload that is put; removed: the store says that it could not. */
@@ -40,6 +42,7 @@ export const NO_FAULTS: Faults = {
   kills: 0,
   freezes: 0,
   jumps: 0,
+  stops: 0,
   edits: 0,
   putFails: 0,
   removalFails: 0,

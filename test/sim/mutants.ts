@@ -11,6 +11,8 @@ export interface Mutant {
   readonly file: string;
   readonly find: string;
   readonly replace: string;
+  /** Those in which it can be found. */
+  readonly worlds?: 'hops';
 }
 
 export const MUTANTS: readonly Mutant[] = [
@@ -29,10 +31,10 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'two settles of one lease both lower the references',
     file: 'broker/log/grouped-log.ts',
-    find: "if (row.state !== 'open' && row.state !== 'ready') return undefined;",
+    find: 'if (!this.isOpen(row)) return undefined;',
     replace:
       "if (row.state === 'settled' && row.content) this.#committer.open.refer(row.position, -1, row.content);\n" +
-      "    if (row.state !== 'open' && row.state !== 'ready') return undefined;",
+      '    if (!this.isOpen(row)) return undefined;',
   },
   {
     name: 'what is replayed stays parked, too',
@@ -99,15 +101,16 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'the payload of a reply is let go before the log has the reply',
-    file: 'dispatcher/dispatch.ts',
-    find: 'if (reply) this.#replies.push(reply);',
-    replace: 'if (reply) this.#context.payloads.release(reply);',
+    file: 'dispatcher/large-replies.ts',
+    find: 'if (ref) this.#refs.push(ref);',
+    replace: 'if (ref) this.#payloads.release(ref);',
   },
   {
     name: 'a payload store that is away costs an attempt',
     file: 'dispatcher/dispatch.ts',
-    find: 'this.#wait(egress, { ...stage }, delayMs)',
-    replace: 'this.#wait(egress, { ...stage, attempt: stage.attempt + 1 }, delayMs)',
+    find: 'this.#wait(egress, { ...stage }, this.#patience.nextMs())',
+    replace:
+      'this.#wait(egress, { ...stage, attempt: stage.attempt + 1 }, this.#patience.nextMs())',
   },
   {
     name: 'a payload that is gone because somebody else ended the delivery counts as lost',
@@ -117,9 +120,90 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'an event loses its data to the dead letter sink because that of its reply is lost',
-    file: 'dispatcher/dispatch.ts',
+    file: 'dispatcher/attempt.ts',
     find: 'isReplyLost && ',
     replace: "isReplyLost && stage.phase === 'deliver' && ",
+  },
+  {
+    name: 'a line of hops is settled when it begins',
+    file: 'dispatcher/dispatch.ts',
+    find: '    this.#origin.resize(this.#hold, event);',
+    replace:
+      '    void this.#hold.delivery.settle([]);\n    this.#origin.resize(this.#hold, event);',
+    worlds: 'hops',
+  },
+  {
+    name: 'what a hop leaves for later goes to the egress that the line began with',
+    file: 'dispatcher/dispatch.ts',
+    find: 'return this.#chain.hops > 0 ? { egressId: this.#context.egressId } : {};',
+    replace: 'return {};',
+    worlds: 'hops',
+  },
+  {
+    name: 'an event hops past its lease',
+    file: 'dispatcher/chain.ts',
+    find: "    if (!hold.isCurrent || !hold.delivery.isOpen) return 'lease';\n",
+    replace: '',
+    worlds: 'hops',
+  },
+  {
+    name: 'what a crash would repeat is not counted',
+    file: 'dispatcher/chain.ts',
+    find: '    this.#finishedMs += durationMs;\n',
+    replace: '',
+    worlds: 'hops',
+  },
+  {
+    name: 'of several that want an event only the first one gets it by a hop',
+    file: 'dispatcher/chain.ts',
+    find: "    if (others.length > 0) return 'fan-out';\n",
+    replace: '',
+    worlds: 'hops',
+  },
+  {
+    name: 'an event hops as it was before the door saw it, and keeps its hop count',
+    file: 'dispatcher/dispatch.ts',
+    find: 'this.#hop({ egress, stage, ingress, event });',
+    replace: 'this.#hop({ egress, stage, ingress, event: sent });',
+    worlds: 'hops',
+  },
+  {
+    name: 'hops go before whatever waits in the log',
+    file: 'core/rules/hop.ts',
+    find:
+      "  if (next.behindMs > BEHIND_MAX_MS) return 'behind';\n" +
+      '  if (next.freeSlots > 0) return undefined;\n' +
+      "  if (next.backlog > 0) return 'behind';\n",
+    replace: '  if (next.freeSlots > 0) return undefined;\n',
+    worlds: 'hops',
+  },
+  {
+    name: 'a hop goes to an egress that keeps an order',
+    file: 'dispatcher/chain.ts',
+    find: "    if (next.order === 'key') return 'ordered';\n",
+    replace: '',
+    worlds: 'hops',
+  },
+  {
+    name: 'a hop goes to an egress that is paused',
+    file: 'core/rules/hop.ts',
+    find: "  if (next.isPaused) return 'paused';\n",
+    replace: '',
+    worlds: 'hops',
+  },
+  {
+    name: 'the payload of a reply is let go when it hops',
+    file: 'dispatcher/dispatch.ts',
+    find: 'this.#replies.release(event);',
+    replace: 'this.#replies.release();',
+    worlds: 'hops',
+  },
+  {
+    name: 'nobody is told that a step has ended when the rest of its line is left for later',
+    file: 'dispatcher/dispatch.ts',
+    find: "    if (settled === 'taken') observeLinks({ context: this.#context, chain: this.#chain });\n",
+    replace: '',
+    worlds: 'hops',
   },
 ];
 
@@ -152,15 +236,18 @@ export async function seedThatFinds(mutant: Mutant, seedMax: number): Promise<nu
       file,
       source.replace(mutant.find, () => mutant.replace),
     );
-    return await firstFailure(folder, seedMax);
+    return await firstFailure(folder, { seedMax, worlds: mutant.worlds ?? 'plain' });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-function firstFailure(folder: string, seedMax: number): Promise<number | undefined> {
+function firstFailure(
+  folder: string,
+  { seedMax, worlds }: { readonly seedMax: number; readonly worlds: string },
+): Promise<number | undefined> {
   const program = path.join(folder, 'test/sim/run.ts');
-  const args = [program, '--seeds', `1-${seedMax}`, '--until-failure'];
+  const args = [program, '--seeds', `1-${seedMax}`, '--until-failure', '--worlds', worlds];
   return new Promise((resolve) => {
     execFile(process.execPath, args, { timeout: 120_000 }, (_error, stdout) => {
       const seed = /^seed (\d+):/m.exec(stdout)?.[1];

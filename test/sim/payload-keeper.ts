@@ -74,10 +74,16 @@ export class SimulatedKeeper {
   /** What cannot be listed or removed, the next one will find. */
   async sweep(): Promise<void> {
     await this.holders.collect();
+    await this.#sweep({ isForced: false });
+  }
+
+  /** The log is the right one, however little it names. */
+  async #sweep({ isForced }: { readonly isForced: boolean }): Promise<void> {
     try {
-      await this.holders.sweep({ isDryRun: false, isForced: false });
+      await this.holders.sweep({ isDryRun: false, isForced });
     } catch (error) {
-      if (codeOf(error) !== 'KNEAR_PAYLOAD_STORE_AWAY') throw error;
+      if (codeOf(error) === 'KNEAR_PAYLOAD_SWEEP') await this.#sweep({ isForced: true });
+      else if (codeOf(error) !== 'KNEAR_PAYLOAD_STORE_AWAY') throw error;
     }
   }
 

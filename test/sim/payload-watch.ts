@@ -73,7 +73,8 @@ export class PayloadWatch {
     }
     if (!this.#payloads.spoilt.get(ref.sha256)?.codes.has(code))
       this.#break('W9', egressId, { event });
-    addTo(this.#unreadable, `${egressId}|${inputOf(egressId, event)}`, code);
+    const id = wantsReply ? idOf(event) : inputOf(egressId, event);
+    addTo(this.#unreadable, `${egressId}|${id}`, code);
     if (wantsReply) addTo(this.#undeliverable, `${egressId}|${ref.sha256}`, code);
     return outcome;
   }

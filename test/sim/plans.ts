@@ -1,6 +1,7 @@
 /** Which kinds of trouble a seed brings: seeds take turns, so that each plan is met by every tenth seed or so. */
 import { NO_FAULTS } from './faults.ts';
 import type { Faults } from './faults.ts';
+import { SeededRandom } from './random.ts';
 import type { RunOptions } from './world.ts';
 
 const UNRULY: Partial<Faults> = {
@@ -45,7 +46,11 @@ const PLANS: readonly (Partial<Faults> & { readonly rogues?: number })[] = [
   },
 ];
 
-export function planOf(seed: number): RunOptions {
+/** Stops in good order, in half of the worlds with hops. */
+const STOPS = 0.1;
+
+/** Without hops. */
+export function plainPlanOf(seed: number): RunOptions {
   const { rogues = 0, ...faults } = PLANS[seed % PLANS.length] ?? {};
   return {
     seed,
@@ -53,7 +58,19 @@ export function planOf(seed: number): RunOptions {
     producers: 1 + (seed % 4),
     rogues,
     claims: CLAIMS,
+    hasHops: false,
   };
+}
+
+export function hopPlanOf(seed: number): RunOptions {
+  const plan = plainPlanOf(seed);
+  const stops = new SeededRandom(seed).chance(0.5) ? STOPS : 0;
+  return { ...plan, hasHops: true, faults: { ...plan.faults, stops } };
+}
+
+/** Whatever the trouble is, half of its seeds are with hops. */
+export function planOf(seed: number): RunOptions {
+  return new SeededRandom(~seed).chance(0.5) ? hopPlanOf(seed) : plainPlanOf(seed);
 }
 
 /** The same trouble, on a log that behaves as one on a server. */

@@ -1,0 +1,4 @@
+/** Local hops on JetStream. */
+import { testHopKills } from './hops.ts';
+
+testHopKills('JetStream');
