@@ -201,7 +201,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'nobody is told that a step has ended when the rest of its line is left for later',
     file: 'dispatcher/dispatch.ts',
-    find: "    if (settled === 'taken') observeLinks({ context: this.#context, chain: this.#chain });\n",
+    find: '    observeLinks({ context: this.#context, chain: this.#chain });\n',
     replace: '',
     worlds: 'hops',
   },
