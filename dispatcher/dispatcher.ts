@@ -2,8 +2,8 @@
  * The dispatchers of this process, one for each place that it stands for, kept equal to the Topology; and what they share: the
  * drain, and the word to the door when delivery falls behind.
  *
- * - P1 One loop an egress that is not paused, in each place. A vanished egress stops at once; what the log holds for it ends as gone after
- *   `goneAfterMs`, unless the same identity is back by then.
+ * - P1 One loop an egress that is not paused, in each place. A vanished egress stops at once; what the log holds for it ends
+ *   as gone after `goneAfterMs`, unless the same identity is back by then.
  * - P2 The door yields: while more than BACKLOG_MAX deliveries wait for egresses that keep up, and this process is busy or
  *   the log does not bring them as fast as they come in, no new request is read. Egresses whose subscribers are slow do not
  *   count: a slow subscriber must not stop producers. Where the log refuses, requests are read, to hear that.

@@ -91,7 +91,6 @@ export class EgressLoop implements Neighbour {
   #isPulling = false;
   #isHungry = false;
   #turn = 0;
-  #progressMs = 0;
   /** Of its events, a moving average. */
   #usualBytes = 0;
   #whenRoom: (() => void) | undefined;
@@ -102,8 +101,8 @@ export class EgressLoop implements Neighbour {
     this.#context = context;
     this.slots = new Slots({
       max: context.slotsMax,
-      onFree: () => this.#slotFreed(),
-      onBusy: () => this.#progress(),
+      onFree: () => this.#whenRoom?.(),
+      clock: context.clock,
     });
     this.#dispatch = {
       ...context,
@@ -180,7 +179,7 @@ export class EgressLoop implements Neighbour {
         }
         const pulling = this.#pull(paused);
         // Nothing is there for us: the turn that we may have been given is somebody else's.
-        if (!this.#hasBacklog()) this.#context.budget.passOn();
+        if (this.#backlog() <= 0) this.#context.budget.passOn();
         this.#isHungry = true;
         const deliveries = await pulling;
         this.#behind.served(deliveries, this.#context.clock);
@@ -191,7 +190,7 @@ export class EgressLoop implements Neighbour {
         if (codeOf(error) === 'KNEAR_CLOSED') return;
         this.#context.budget.passOn();
         this.#context.onBug(error, this.id);
-        await this.#pauseAfterFailure();
+        await this.#sleep(PULL_RETRY_MS);
       }
     }
     this.#isPulling = false;
@@ -219,10 +218,6 @@ export class EgressLoop implements Neighbour {
   #roomNow(): number {
     const ownMax = this.slots.limit + OPEN_BESIDE_SLOTS;
     return Math.min(this.slots.free, ownMax - this.#holds.size, this.#context.budget.free);
-  }
-
-  #hasBacklog(): boolean {
-    return this.#backlog() > 0;
   }
 
   /** What waits in the log. */
@@ -257,19 +252,10 @@ export class EgressLoop implements Neighbour {
 
   /** G1. Without room for another delivery, as if it were at as many as it may be. */
   get load(): PlaceLoad {
-    const { inUse, waiting, limit, serviceMs } = this.slots;
+    const { inUse, waiting, limit, serviceMs, stillMs } = this.slots;
     const isFull = this.#context.budget.free < 1;
-    const counted = { inUse: isFull ? limit + inUse : inUse + waiting, value: limit, serviceMs };
-    return loadOf(counted, this.#context.clock.monotonicMs() - this.#progressMs);
-  }
-
-  #slotFreed(): void {
-    this.#progress();
-    this.#whenRoom?.();
-  }
-
-  #progress(): void {
-    this.#progressMs = this.#context.clock.monotonicMs();
+    const counted = isFull ? limit + inUse : inUse + waiting;
+    return loadOf({ inUse: counted, value: limit, serviceMs, stillMs });
   }
 
   /** G1 */
@@ -362,10 +348,6 @@ export class EgressLoop implements Neighbour {
     this.#extension = this.#context.clock.after(EXTEND_MS, () => {
       this.#extend();
     });
-  }
-
-  #pauseAfterFailure(): Promise<void> {
-    return this.#sleep(PULL_RETRY_MS);
   }
 
   #sleep(ms: number): Promise<void> {

@@ -5,6 +5,7 @@
  * way or another, that it has enough.
  */
 import type { Outcome } from '../core/ports/deliverer.ts';
+import type { Clock } from '../core/ports/time.ts';
 
 /** Small enough not to hurt a subscriber that takes one request at a time, large enough not to crawl at first. */
 const INITIAL = 4;
@@ -23,6 +24,7 @@ const LEARNING_RATE = 0.05;
 
 export class Limit {
   readonly #max: number;
+  readonly #clock: Pick<Clock, 'monotonicMs'>;
   #value: number;
   #inUse = 0;
   /** Latencies since the limit last changed, and whether as many were in use at some time. */
@@ -31,11 +33,15 @@ export class Limit {
   #bestMedianMs = Number.POSITIVE_INFINITY;
   #lastMedianMs = Number.POSITIVE_INFINITY;
   #serviceMs = 0;
+  /** Monotonic; when the last request ended, or the first of those in flight began. */
+  #progressMs: number;
   /** Requests still in flight that were sent under a limit that has been halved since. */
   #outdated = 0;
 
-  constructor(max: number) {
+  constructor(max: number, clock: Pick<Clock, 'monotonicMs'>) {
     this.#max = max;
+    this.#clock = clock;
+    this.#progressMs = clock.monotonicMs();
     this.#value = Math.min(INITIAL, max);
   }
 
@@ -57,8 +63,14 @@ export class Limit {
     return this.#serviceMs;
   }
 
+  /** For how long nothing has ended that is in flight; without any, how long it has been idle. */
+  get stillMs(): number {
+    return this.#clock.monotonicMs() - this.#progressMs;
+  }
+
   /** A request begins. */
   use(): void {
+    if (this.#inUse === 0) this.#progressMs = this.#clock.monotonicMs();
     this.#inUse += 1;
     if (this.#inUse >= this.#value) this.#wasFull = true;
   }
@@ -66,6 +78,7 @@ export class Limit {
   /** It is over, with what it came to; `undefined` when that says nothing about the subscriber. */
   give(outcome: Outcome | undefined, durationMs: number): void {
     this.#inUse -= 1;
+    this.#progressMs = this.#clock.monotonicMs();
     const isOutdated = this.#outdated > 0;
     if (isOutdated) this.#outdated -= 1;
     if (!outcome || outcome.kind === 'payload') return;

@@ -1,25 +1,23 @@
 /** How many requests of one egress may be in flight. A slot is one request from connect to answer. */
 import type { Outcome } from '../core/ports/deliverer.ts';
+import type { Clock } from '../core/ports/time.ts';
 import { Limit } from './limit.ts';
 
 export interface SlotsOptions {
   readonly max: number;
   /** Called when a slot may have become free. */
   readonly onFree?: () => void;
-  /** Called when the first slot is taken. */
-  readonly onBusy?: () => void;
+  readonly clock: Pick<Clock, 'monotonicMs'>;
 }
 
 export class Slots {
   readonly #onFree: (() => void) | undefined;
-  readonly #onBusy: (() => void) | undefined;
   readonly #limit: Limit;
   #waiters: (() => void)[] = [];
 
-  constructor({ max, onFree, onBusy }: SlotsOptions) {
+  constructor({ max, onFree, clock }: SlotsOptions) {
     this.#onFree = onFree;
-    this.#onBusy = onBusy;
-    this.#limit = new Limit(max);
+    this.#limit = new Limit(max, clock);
   }
 
   get limit(): number {
@@ -50,15 +48,20 @@ export class Slots {
     return this.#limit.serviceMs;
   }
 
+  /** As `Limit.stillMs`. */
+  get stillMs(): number {
+    return this.#limit.stillMs;
+  }
+
   /** Resolves when the caller has a slot, first come first served. `undefined`: it has one already. */
   take(): Promise<void> | undefined {
     if (this.inUse < this.limit && this.#waiters.length === 0) {
-      this.#use();
+      this.#limit.use();
       return undefined;
     }
     return new Promise((resolve) => {
       this.#waiters.push(() => {
-        this.#use();
+        this.#limit.use();
         resolve();
       });
     });
@@ -69,10 +72,5 @@ export class Slots {
     this.#limit.give(outcome, durationMs);
     while (this.inUse < this.limit && this.#waiters.length > 0) this.#waiters.shift()?.();
     this.#onFree?.();
-  }
-
-  #use(): void {
-    if (this.inUse === 0) this.#onBusy?.();
-    this.#limit.use();
   }
 }

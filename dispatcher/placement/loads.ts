@@ -18,8 +18,6 @@ const EJECT_MAX_MS = 60_000;
 
 interface EndpointLoad {
   readonly limit: Limit;
-  /** Monotonic; when the last request ended, or the first of those in flight began. */
-  progressMs: number;
   failures: number;
   ejections: number;
   ejectedUntilMs: number;
@@ -30,16 +28,19 @@ export class Loads {
   /** Requests to one endpoint at a time. */
   readonly #max: number;
   readonly #loads = new Map<string, EndpointLoad>();
+  /** Of one that was never called. */
+  readonly #unknown: PlaceLoad;
 
   constructor(clock: Clock, max: number) {
     this.#clock = clock;
     this.#max = max;
+    this.#unknown = loadOf(new Limit(max, clock));
   }
 
   /** @param key host and port */
   of(key: string): PlaceLoad {
-    const { limit, progressMs } = this.#loads.get(key) ?? this.#fresh();
-    return loadOf(limit, this.#clock.monotonicMs() - progressMs);
+    const load = this.#loads.get(key);
+    return load ? loadOf(load.limit) : this.#unknown;
   }
 
   /** V1 */
@@ -51,7 +52,6 @@ export class Loads {
   begin(key: string): void {
     let load = this.#loads.get(key);
     if (!load) this.#loads.set(key, (load = this.#fresh()));
-    if (load.limit.inUse === 0) load.progressMs = this.#clock.monotonicMs();
     load.limit.use();
   }
 
@@ -60,7 +60,6 @@ export class Loads {
     const load = this.#loads.get(key);
     if (!load) return;
     load.limit.give(outcome, durationMs);
-    load.progressMs = this.#clock.monotonicMs();
     if (!outcome || outcome.kind === 'payload') return;
     if (isFailure(outcome)) {
       this.#failed(load, outcome);
@@ -90,8 +89,7 @@ export class Loads {
 
   #fresh(): EndpointLoad {
     return {
-      limit: new Limit(this.#max),
-      progressMs: this.#clock.monotonicMs(),
+      limit: new Limit(this.#max, this.#clock),
       failures: 0,
       ejections: 0,
       ejectedUntilMs: Number.NEGATIVE_INFINITY,
@@ -100,10 +98,12 @@ export class Loads {
 }
 
 /** What is in flight and does not end takes longer than what has ended: so a place that hangs is not taken for a quick one. */
-export function loadOf(
-  { inUse, value, serviceMs }: Pick<Limit, 'inUse' | 'value' | 'serviceMs'>,
-  stillMs: number,
-): PlaceLoad {
+export function loadOf({
+  inUse,
+  value,
+  serviceMs,
+  stillMs,
+}: Pick<Limit, 'inUse' | 'value' | 'serviceMs' | 'stillMs'>): PlaceLoad {
   return {
     inFlight: inUse,
     capacity: value,

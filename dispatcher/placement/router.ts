@@ -60,6 +60,8 @@ interface Candidate {
 
 export class Router {
   readonly #options: RouterOptions;
+  /** By port. What stands behind a Service never changes in place, so an attempt does not look at each endpoint anew. */
+  readonly #known = new WeakMap<ServiceEndpoints, Map<number, readonly Candidate[]>>();
 
   constructor(options: RouterOptions) {
     this.#options = options;
@@ -108,9 +110,18 @@ export class Router {
     return service?.declined ? undefined : nearestOf(this.#candidates(service, subscriber.port));
   }
 
+  #candidates(service: ServiceEndpoints | undefined, port: number): readonly Candidate[] {
+    if (!service) return [];
+    let byPort = this.#known.get(service);
+    if (!byPort) this.#known.set(service, (byPort = new Map()));
+    let candidates = byPort.get(port);
+    if (!candidates) byPort.set(port, (candidates = this.#choose(service, port)));
+    return candidates;
+  }
+
   /** V5 */
-  #candidates(service: ServiceEndpoints | undefined, port: number): Candidate[] {
-    const usable = (service?.endpoints ?? []).filter(({ ports }) => ports[port] !== undefined);
+  #choose({ endpoints }: ServiceEndpoints, port: number): readonly Candidate[] {
+    const usable = endpoints.filter(({ ports }) => ports[port] !== undefined);
     const ready = usable.filter(({ isReady }) => isReady);
     return (ready.length > 0 ? ready : usable).map((endpoint) => ({
       endpoint,

@@ -86,7 +86,7 @@ describe('grave', () => {
 
 describe('minor', () => {
   test('what was under way when the limit fell is forgotten when it ends, whatever it was about', () => {
-    const slots = new Slots({ max: 256 });
+    const slots = new Slots({ clock: new SteppedClock(), max: 256 });
     for (let count = 0; count < 4; count += 1) void slots.take();
     slots.give(rejected(503), 20);
     // The other three went to reply addresses and dead letter sinks, which say nothing about the subscriber.

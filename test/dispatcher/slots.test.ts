@@ -8,7 +8,11 @@ import {
   replied,
   unreachable,
 } from '../fakes/scripted-deliverer.ts';
+import { FakeClock } from '../fakes/clock.ts';
 import { eventOf } from './resources.ts';
+
+/** Nothing here is about time that passes by itself. */
+const clock = new FakeClock();
 
 /** Takes every slot there is; all of them must be free. */
 function fill(slots: Slots): void {
@@ -26,11 +30,13 @@ function window(slots: Slots, durationMs: number, outcome: Outcome = accepted): 
 
 describe('the number of slots', () => {
   test('starts at 4, or at the most there may be', () => {
-    expect([new Slots({ max: 256 }).limit, new Slots({ max: 2 }).limit]).toEqual([4, 2]);
+    expect([new Slots({ clock, max: 256 }).limit, new Slots({ clock, max: 2 }).limit]).toEqual([
+      4, 2,
+    ]);
   });
 
   test('grows by one with each window that was full and fast', () => {
-    const slots = new Slots({ max: 256 });
+    const slots = new Slots({ clock, max: 256 });
     const limits = Array.from({ length: 5 }, () => {
       window(slots, 20);
       return slots.limit;
@@ -39,13 +45,13 @@ describe('the number of slots', () => {
   });
 
   test('never exceeds the most there may be', () => {
-    const slots = new Slots({ max: 6 });
+    const slots = new Slots({ clock, max: 6 });
     for (let count = 0; count < 20; count += 1) window(slots, 20);
     expect(slots.limit).toBe(6);
   });
 
   test('does not grow while some slot was free all the time', () => {
-    const slots = new Slots({ max: 256 });
+    const slots = new Slots({ clock, max: 256 });
     for (let count = 0; count < 100; count += 1) {
       for (let each = 0; each < 3; each += 1) expect(slots.take()).toBeUndefined();
       for (let each = 0; each < 3; each += 1) slots.give(accepted, 20);
@@ -59,14 +65,14 @@ describe('the number of slots', () => {
     { name: 'slower by what is noise', bestMs: 0.1, nowMs: 2, limit: 6 },
     { name: 'slower by more than noise', bestMs: 0.1, nowMs: 2.1, limit: 5 },
   ])('after a window that is $name is $limit', ({ bestMs, nowMs, limit }) => {
-    const slots = new Slots({ max: 256 });
+    const slots = new Slots({ clock, max: 256 });
     window(slots, bestMs);
     window(slots, nowMs);
     expect([slots.limit, slots.medianMs]).toEqual([limit, nowMs]);
   });
 
   test('is judged by the median: a minority of slow answers does not stop it', () => {
-    const slots = new Slots({ max: 256 });
+    const slots = new Slots({ clock, max: 256 });
     window(slots, 20);
     fill(slots);
     for (const durationMs of [20, 20, 20, 900, 900]) slots.give(accepted, durationMs);
@@ -77,7 +83,7 @@ describe('the number of slots', () => {
   });
 
   test('grows again when the subscriber has become slower for good', () => {
-    const slots = new Slots({ max: 256 });
+    const slots = new Slots({ clock, max: 256 });
     window(slots, 20);
     let windows = 0;
     while (slots.limit === 5 && windows < 1_000) {
@@ -97,7 +103,7 @@ describe('the number of slots', () => {
     { name: '503', outcome: rejected(503) },
   ];
   test.each(overloads)('halves on $name', ({ outcome }) => {
-    const slots = new Slots({ max: 256 });
+    const slots = new Slots({ clock, max: 256 });
     for (let count = 0; count < 8; count += 1) window(slots, 20);
     fill(slots);
     slots.give(accepted, 20);
@@ -113,7 +119,7 @@ describe('the number of slots', () => {
     { name: 'nonsense', outcome: malformed('KNEAR_REPLY_INVALID') },
   ];
   test.each(others)('does not halve on $name', ({ outcome }) => {
-    const slots = new Slots({ max: 256 });
+    const slots = new Slots({ clock, max: 256 });
     for (let count = 0; count < 8; count += 1) window(slots, 20);
     fill(slots);
     slots.give(accepted, 20);
@@ -129,7 +135,7 @@ describe('the number of slots', () => {
   ])(
     'halves once, from $from to $to, for all errors of requests that were under way together',
     ({ from, to }) => {
-      const slots = new Slots({ max: 256 });
+      const slots = new Slots({ clock, max: 256 });
       while (slots.limit < from) window(slots, 20);
       fill(slots);
       slots.give(accepted, 20);
@@ -139,7 +145,7 @@ describe('the number of slots', () => {
   );
 
   test('halves again for an error of a request that was sent after it had halved', () => {
-    const slots = new Slots({ max: 256 });
+    const slots = new Slots({ clock, max: 256 });
     while (slots.limit < 16) window(slots, 20);
     window(slots, 20, rejected(503));
     expect(slots.limit).toBe(8);
@@ -149,7 +155,7 @@ describe('the number of slots', () => {
   });
 
   test('falls to one under a subscriber that says nothing but 503, and not below', () => {
-    const slots = new Slots({ max: 256 });
+    const slots = new Slots({ clock, max: 256 });
     for (let count = 0; count < 60; count += 1) window(slots, 20);
     const limits = Array.from({ length: 8 }, () => {
       window(slots, 20, rejected(503));
@@ -160,7 +166,7 @@ describe('the number of slots', () => {
   });
 
   test.each(others)('neither grows nor becomes faster by $name', ({ outcome }) => {
-    const slots = new Slots({ max: 256 });
+    const slots = new Slots({ clock, max: 256 });
     window(slots, 20);
     for (let count = 0; count < 10; count += 1) window(slots, 0.1, outcome);
     const isSuccess = outcome.kind === 'replied';
@@ -168,7 +174,7 @@ describe('the number of slots', () => {
   });
 
   test('tells of no median before the first full window, and of none after an error', () => {
-    const slots = new Slots({ max: 256 });
+    const slots = new Slots({ clock, max: 256 });
     expect(slots.medianMs).toBe(Number.POSITIVE_INFINITY);
     window(slots, 20);
     expect(slots.medianMs).toBe(20);
@@ -178,7 +184,7 @@ describe('the number of slots', () => {
   });
 
   test('stays as it is on what says nothing about the subscriber', () => {
-    const slots = new Slots({ max: 256 });
+    const slots = new Slots({ clock, max: 256 });
     for (let count = 0; count < 50; count += 1) {
       fill(slots);
       for (let each = 0; each < 4; each += 1) slots.give();
@@ -189,7 +195,7 @@ describe('the number of slots', () => {
 
 describe('waiting for a slot', () => {
   test('D2: is first come first served, and nobody overtakes', async () => {
-    const slots = new Slots({ max: 1 });
+    const slots = new Slots({ clock, max: 1 });
     void slots.take();
     const served: string[] = [];
     for (const name of ['first', 'second', 'third']) {
@@ -208,7 +214,7 @@ describe('waiting for a slot', () => {
   });
 
   test('ends for several at once when the limit grows', async () => {
-    const slots = new Slots({ max: 256 });
+    const slots = new Slots({ clock, max: 256 });
     fill(slots);
     let served = 0;
     for (let count = 0; count < 6; count += 1) void slots.take()?.then(() => (served += 1));
@@ -218,7 +224,7 @@ describe('waiting for a slot', () => {
   });
 
   test('goes on while more is in use than a smaller limit allows', async () => {
-    const slots = new Slots({ max: 256 });
+    const slots = new Slots({ clock, max: 256 });
     for (let count = 0; count < 4; count += 1) window(slots, 20);
     fill(slots);
     let served = 0;
@@ -236,7 +242,7 @@ describe('waiting for a slot', () => {
   });
 
   test('is counted: a slot that somebody waits for is not free', () => {
-    const slots = new Slots({ max: 2 });
+    const slots = new Slots({ clock, max: 2 });
     expect(slots.free).toBe(2);
     void slots.take();
     expect(slots.free).toBe(1);
@@ -247,7 +253,7 @@ describe('waiting for a slot', () => {
 
   test('whoever is told of free slots is told after each one that comes back', () => {
     const told: number[] = [];
-    const slots: Slots = new Slots({ max: 2, onFree: () => told.push(slots.free) });
+    const slots: Slots = new Slots({ clock, max: 2, onFree: () => told.push(slots.free) });
     void slots.take();
     void slots.take();
     slots.give(accepted, 20);

@@ -6,7 +6,8 @@ import { HOP_REFUSALS, type HopRefusal } from '../../core/rules/hop.ts';
 import { compileMatch } from '../../core/rules/match.ts';
 import { ROUTE_REASONS, type RouteReason } from '../../core/rules/nearness.ts';
 import type { Egress, Ingress, Topology } from '../../core/topology.ts';
-import { openAdmin, type Admin } from '../../main/admin.ts';
+import type { Admin } from '../../main/admin.ts';
+import { openBareAdmin } from './bare-admin.ts';
 import { explainEvent } from '../../main/client/explain-event.ts';
 import { routeText, wayText } from '../../main/client/route-words.ts';
 import { openExplain, type Explain } from '../../main/inside/explain.ts';
@@ -38,15 +39,7 @@ beforeEach(async () => {
   clock = new FakeClock();
   serve(ONE, TWO, LAST);
   explain = openExplain({ eventsMax: 100, topology: () => topology, clock });
-  admin = await openAdmin({
-    host: '127.0.0.1',
-    port: 0,
-    metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
-    health: () => ({ reasons: [] }),
-    resources: () => [],
-    problems: () => [],
-    routes: explain.routes,
-  });
+  admin = await openBareAdmin(explain.routes);
 });
 
 afterEach(() => admin.close());

@@ -4,7 +4,8 @@ import type { CloudEvent } from '../../core/event.ts';
 import type { Happening } from '../../core/ports/observer.ts';
 import { compileMatch } from '../../core/rules/match.ts';
 import type { Egress, Ingress, Topology } from '../../core/topology.ts';
-import { openAdmin, type Admin } from '../../main/admin.ts';
+import type { Admin } from '../../main/admin.ts';
+import { openBareAdmin } from './bare-admin.ts';
 import { explainEvent } from '../../main/client/explain-event.ts';
 import { openExplain, type Explain } from '../../main/inside/explain.ts';
 import type { ExplainedEvents } from '../../main/inside/explained.ts';
@@ -48,15 +49,7 @@ function serve(...egresses: readonly Egress[]): void {
 
 async function open(eventsMax: number): Promise<void> {
   explain = openExplain({ eventsMax, topology: () => topology, clock });
-  admin = await openAdmin({
-    host: '127.0.0.1',
-    port: 0,
-    metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
-    health: () => ({ reasons: [] }),
-    resources: () => [],
-    problems: () => [],
-    routes: explain.routes,
-  });
+  admin = await openBareAdmin(explain.routes);
 }
 
 async function reopen(eventsMax: number): Promise<void> {

@@ -5,7 +5,8 @@ import { GroupedLog } from '../../broker/log/grouped-log.ts';
 import { MemoryStore } from '../../broker/log/memory.ts';
 import type { CloudEvent } from '../../core/event.ts';
 import type { Failure } from '../../core/ports/event-log.ts';
-import { openAdmin, type Admin } from '../../main/admin.ts';
+import type { Admin } from '../../main/admin.ts';
+import { openBareAdmin } from './bare-admin.ts';
 import { INTENT_HEADER } from '../../main/intent.ts';
 import { openParked, type Parked } from '../../main/inside/parked.ts';
 import {
@@ -50,15 +51,7 @@ beforeEach(async () => {
     logger: pino({ level: 'silent' }),
     topology: () => topologyOf(1, { egresses: [trigger({ id: AUDIT })] }),
   });
-  admin = await openAdmin({
-    host: '127.0.0.1',
-    port: 0,
-    metrics: { contentType: 'text/plain', text: () => Promise.resolve('') },
-    health: () => ({ reasons: [] }),
-    resources: () => [],
-    problems: () => [],
-    routes: parked.routes,
-  });
+  admin = await openBareAdmin(parked.routes);
 });
 
 afterEach(async () => {

@@ -124,11 +124,7 @@ export class Publisher {
   async publishAll(stream: string, publications: readonly Publication[]): Promise<number[]> {
     // Before one of them takes the others of a batch along.
     for (const { message } of publications) this.#refuseTooLarge(message);
-    const [first] = publications;
-    if (!this.#isGrouping) {
-      if (first && publications.length === 1) return [(await this.#send(first)).sequence];
-      return this.#publishAll(publications);
-    }
+    if (!this.#isGrouping) return this.#publishAll(publications);
     return new Promise((resolve, reject) => {
       const group = { publications, resolve, reject };
       const queue = this.#queues.get(stream);
