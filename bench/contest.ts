@@ -31,8 +31,11 @@ interface ContestResult {
   readonly rounds: readonly Round[];
 }
 
-/** Node's compilers need some ten thousand events: after 1.5 s of load knear is half as fast as after 5 s, and stays so then. */
-export const WARM_UP_MS = { floor: 1_000, sut: 5_000 };
+/**
+ * Node's compilers need some ten thousand events: after 1.5 s of load knear is half as fast as after 5 s, and stays so then.
+ * A chain has events of ten steps meanwhile, a tenth as many: after 5 s it is half as fast as after 15 s.
+ */
+export const WARM_UP_MS = { floor: 1_000, sut: 5_000, chain: 15_000 };
 export const WARM_UP_SENDERS = 8;
 /** Open loop: at 50/s and less than this there are too few events for a median that holds. */
 const OPEN_LOOP_MIN_MS = 2_000;

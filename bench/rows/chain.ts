@@ -141,7 +141,7 @@ export async function runChain(stage: Stage, options: Options, attempt: Attempt)
 async function warmUp(stage: Stage, pair: Pair): Promise<Pair> {
   await measureDirect(stage, warmUpLoad('floor'));
   await measureRelay(stage, 1, warmUpLoad('floor'));
-  const load = warmUpLoad('sut');
+  const load = warmUpLoad('chain');
   await inTurn(pair, 0, async (sut) => measureSut(stage, sut, { path: chainPath(), load }));
   return pair;
 }

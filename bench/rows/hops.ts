@@ -40,7 +40,7 @@ async function takeSlopes(stage: Stage, { rounds, ms }: Options): Promise<Round[
   const sut = await stage.engine.start(resources, HOPS_ON);
   try {
     await measureRelay(stage, 1, warmUpLoad('floor'));
-    await measureSut(stage, sut, { path: chainPath(), load: warmUpLoad('sut') });
+    await measureSut(stage, sut, { path: chainPath(), load: warmUpLoad('chain') });
     const taken: Round[] = [];
     for (let round = 0; round < rounds; round += 1) taken.push(await takeRound(stage, sut, ms));
     return taken;

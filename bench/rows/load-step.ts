@@ -55,7 +55,7 @@ async function takeStep(stage: Stage): Promise<Taken> {
   try {
     const path = chainPath();
     await measureRelay(stage, STEPS, warmUpLoad('floor'));
-    await measureSut(stage, sut, { path, load: warmUpLoad('sut') });
+    await measureSut(stage, sut, { path, load: warmUpLoad('chain') });
     const direct = await measureDirect(stage, FLOORS);
     const relay = await measureRelay(stage, STEPS, FLOORS);
     const capacity = await measureSut(stage, sut, { path, load: CAPACITY });

@@ -61,7 +61,12 @@ export function openHttpDeliverer({
   originsMax = 1_000,
   connectTimeoutMs = 3_000,
 }: HttpDelivererOptions): Deliverer {
-  const connections = new Connections({ connectionsPerOriginMax, originsMax, connectTimeoutMs });
+  const connections = new Connections({
+    clock,
+    connectionsPerOriginMax,
+    originsMax,
+    connectTimeoutMs,
+  });
   const encode = openEncoder(payloads);
   /** What runs without a connection: a look at the data beforehand, a large reply that becomes durable afterwards. */
   const beside = new Set<Promise<unknown>>();

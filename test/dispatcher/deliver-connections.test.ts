@@ -6,6 +6,7 @@ import {
   closeAll,
   eventWithData,
   openDeliverer,
+  openHurriedDeliverer,
   rawSubscriber,
   requestTo,
   subscriber,
@@ -27,6 +28,29 @@ describe('a connection', () => {
     const deliverer = openDeliverer();
     for (let turn = 0; turn < 5; turn += 1) await deliverer.deliver(requestTo(url));
     expect(received).toHaveLength(5);
+    expect(connections).toHaveLength(1);
+  });
+
+  test('rests after its answer until the turn is over: two take turns, and no more than two (F6)', async () => {
+    const { url, ports, connections } = await portsOf();
+    const deliverer = openHurriedDeliverer();
+    for (let count = 0; count < 6; count += 1) await deliverer.deliver(requestTo(url));
+    expect(connections).toHaveLength(2);
+    expect(ports.map((port) => ports.indexOf(port))).toEqual([0, 1, 0, 1, 0, 1]);
+  });
+
+  test('that has rested is used again, the one used last first (F6)', async () => {
+    const { url, ports } = await portsOf();
+    const deliverer = openDeliverer();
+    for (let count = 0; count < 3; count += 1) await deliverer.deliver(requestTo(url));
+    expect(ports.map((port) => ports.indexOf(port))).toEqual([0, 0, 0]);
+  });
+
+  test('is used though it has not rested where there may be no other (F6, F1)', async () => {
+    const { url, ports, connections } = await portsOf();
+    const deliverer = openHurriedDeliverer({ connectionsPerOriginMax: 1 });
+    for (let count = 0; count < 3; count += 1) await deliverer.deliver(requestTo(url));
+    expect(ports).toHaveLength(3);
     expect(connections).toHaveLength(1);
   });
 
@@ -278,7 +302,7 @@ describe('close', () => {
     const { url, received, connections } = await subscriber((response) => {
       setImmediate(() => response.writeHead(202).end());
     });
-    const deliverer = openDeliverer({ connectionsPerOriginMax: 1 });
+    const deliverer = openHurriedDeliverer({ connectionsPerOriginMax: 1 });
     const attempts = [1, 2, 3].map(() => deliverer.deliver(requestTo(url)));
     let outcomes = 0;
     for (const attempt of attempts) void attempt.then(() => (outcomes += 1));
@@ -303,3 +327,13 @@ describe('close', () => {
     expect(connections).toHaveLength(1);
   });
 });
+
+/** A subscriber, and the ports of those who have called it, in turn. */
+async function portsOf() {
+  const ports: (number | undefined)[] = [];
+  const opened = await subscriber((response) => {
+    ports.push(response.req.socket.remotePort);
+    response.writeHead(202).end();
+  });
+  return { ...opened, ports };
+}

@@ -636,6 +636,8 @@ describe('a store that takes a large reply slowly', () => {
     await settled(() => 0);
     letIt();
     expect(await second).toMatchObject({ kind: 'accepted' });
+    // Its connection has rested (F6).
+    clock.advance(0);
     // The connection of the second is known as before.
     void deliverer.deliver(requestTo(url, { replies, timeoutMs: 1 }));
     await settled(() => connections.length);

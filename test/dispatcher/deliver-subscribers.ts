@@ -5,6 +5,7 @@
 import { once } from 'node:events';
 import http from 'node:http';
 import net from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { CloudEvent } from '../../core/event.ts';
 import type { Deliverer, DeliveryRequest } from '../../core/ports/deliverer.ts';
 import { openHttpDeliverer, type HttpDelivererOptions } from '../../dispatcher/deliver/http.ts';
@@ -17,8 +18,20 @@ export async function closeAll(): Promise<void> {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 }
 
-/** A deliverer whose attempts have all ended when the test has. */
+/**
+ * As `openHurriedDeliverer`, and an outcome is known when the turn of the event loop is over: who then calls the same subscriber
+ * again finds the connection rested (F6).
+ */
 export function openDeliverer(options: Partial<HttpDelivererOptions> = {}): Deliverer {
+  const deliverer = openHurriedDeliverer(options);
+  return {
+    ...deliverer,
+    deliver: (request) => deliverer.deliver(request).finally(nextTurn),
+  };
+}
+
+/** A deliverer whose attempts have all ended when the test has. */
+export function openHurriedDeliverer(options: Partial<HttpDelivererOptions> = {}): Deliverer {
   const deliverer = openHttpDeliverer({
     clock: systemClock,
     payloads: NO_PAYLOADS,
