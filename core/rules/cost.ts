@@ -42,9 +42,29 @@ export function waitMs({ inFlight, capacity, serviceMs }: PlaceLoad): number {
   return (Math.max(0, inFlight + 1 - capacity) / capacity) * serviceMs;
 }
 
-/** What it takes to bring so many bytes there, beyond what the nearest place takes. */
-export function transferMs(nearness: Nearness, bytes: number): number {
-  return ROUND_TRIP_MS[nearness] + bytes * BYTE_MS[nearness];
+/** What is known of the way to one place, where more is known than how near it is. */
+export interface Link {
+  /** A round trip and what it takes to handle it, ms. */
+  readonly roundTripMs: number;
+  /** On the way, ms for each byte. */
+  readonly byteMs: number;
+  /** At its end, for copying, ms for each byte; absent: 0, or it is in `byteMs`. */
+  readonly copyByteMs?: number;
+  /** What has to leave here by the same way before; absent: nothing. */
+  readonly queuedBytes?: number;
+  /** The data is there already: only the event itself has to go. It queues all the same. */
+  readonly isCached?: boolean;
+}
+
+/**
+ * What it takes to bring so many bytes there, ms, beyond what the nearest place takes.
+ * @param way how near the place is, which gives an estimate, or the link to it, as far as it is known
+ */
+export function transferMs(way: Nearness | Link, bytes: number): number {
+  if (typeof way === 'string') return ROUND_TRIP_MS[way] + bytes * BYTE_MS[way];
+  const { roundTripMs, byteMs, copyByteMs = 0, queuedBytes = 0, isCached = false } = way;
+  const moved = isCached ? 0 : bytes;
+  return roundTripMs + queuedBytes * byteMs + moved * (byteMs + copyByteMs);
 }
 
 /** @param transfer what the far place takes beyond the near one, ms */
