@@ -114,6 +114,17 @@ export const ERRORS = {
     retryable: true,
     title: 'The NATS server cannot keep the log',
   },
+  KNEAR_FEED_FAILED: {
+    status: 503,
+    retryable: true,
+    title: 'The Topology does not come through NATS',
+  },
+  KNEAR_FEED_FORMAT: {
+    status: 503,
+    retryable: true,
+    title: 'The Topology is of another version of knear',
+  },
+  KNEAR_LEASE_GONE: { status: 503, retryable: true, title: 'Another controller leads' },
   KNEAR_LOG_LOCKED: { status: 503, retryable: true, title: 'Another process owns the data folder' },
   KNEAR_LOG_CORRUPT: { status: 503, retryable: false, title: 'The event log is damaged' },
   KNEAR_LOG_FORMAT: {

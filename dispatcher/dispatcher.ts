@@ -14,7 +14,9 @@ import { forSubscriber } from '../core/rules/admit.ts';
 import type { Vantage } from '../core/rules/nearness.ts';
 import type { Topology } from '../core/topology.ts';
 import type { EgressLoop } from './egress-loop.ts';
+import { Gone } from './gone.ts';
 import { Place, type PlaceOptions } from './place.ts';
+import { Remote, type RemoteOptions } from './placement/remote.ts';
 
 /** As many as may be open: the next turn's work for all slots, and not more than milliseconds of it. */
 const BACKLOG_MAX = 1_000;
@@ -36,9 +38,11 @@ export interface DispatcherOptions extends Omit<
   | 'vantage'
   | 'isCluster'
   | 'isConfirmed'
+  | 'remote'
+  | 'number'
 > {
-  /** How long the log keeps what it holds for an egress that is gone. */
-  readonly goneAfterMs: number;
+  /** How long the log keeps what it holds for an egress that is gone; absent: another process sees to that. */
+  readonly goneAfterMs?: number;
   /** Whether this process has hardly any idle time left. */
   isBusy(): boolean;
   /** What a turn of the event loop takes; absent: nothing. */
@@ -47,6 +51,8 @@ export interface DispatcherOptions extends Omit<
   readonly vantages?: readonly Vantage[];
   /** Absent: it is none. */
   readonly isCluster?: boolean;
+  /** Dispatchers of other processes; absent: there are none. */
+  readonly others?: Pick<RemoteOptions, 'reports' | 'ownId' | 'instances'>;
   /** Absent: always, as where one process applies resources and says that they are ready. */
   isConfirmed?(): boolean;
 }
@@ -60,7 +66,9 @@ export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #clock: Clock;
   readonly #places: readonly Place[];
-  readonly #goneTimers = new Map<string, Timer>();
+  readonly #remote: Remote | undefined;
+  /** P1 */
+  readonly #gone: Gone | undefined;
   #topology: Topology;
   #backlog = { count: 0, atMs: Number.NEGATIVE_INFINITY };
   #isStopped = false;
@@ -69,7 +77,8 @@ export class Dispatcher {
     this.#topology = topology;
     this.#options = options;
     this.#clock = options.clock;
-    const { vantages = [{}], isCluster = false, open } = options;
+    const { vantages = [{}], isCluster = false, open, goneAfterMs: afterMs } = options;
+    this.#gone = afterMs === undefined ? undefined : new Gone({ ...options, afterMs });
     const shared = {
       ...options,
       isCluster,
@@ -78,13 +87,20 @@ export class Dispatcher {
       topology: () => this.#topology,
       forSubscriber: remembering(forSubscriber),
       openOf: (egressId: string) => this.#openOf(egressId),
-      leftForGone: () => {
-        if (!this.#isStopped) this.#watchGone(this.#topology);
-      },
+      leftForGone: () => this.#gone?.look(),
       loopsElsewhere: (place: Place, egressId: string) => this.#loopsElsewhere(place, egressId),
     };
+    this.#remote =
+      options.others &&
+      new Remote({
+        ...options,
+        ...options.others,
+        own: () => this.#places.map((place) => place.lines()),
+      });
+    const remote = this.#remote && { remote: this.#remote };
     this.#places = vantages.map(
-      (vantage, index) => new Place({ ...shared, vantage, isFirst: index === 0 }),
+      (vantage, number) =>
+        new Place({ ...shared, ...remote, vantage, number, isFirst: number === 0 }),
     );
   }
 
@@ -93,7 +109,8 @@ export class Dispatcher {
     if (this.#isStopped) return;
     this.#topology = topology;
     for (const place of this.#places) place.apply(topology);
-    this.#watchGone(topology);
+    this.#gone?.apply(topology);
+    this.#remote?.forget(topology);
   }
 
   /** Open deliveries, of all egresses. */
@@ -138,7 +155,8 @@ export class Dispatcher {
   /** Gives back what was not started and waits for attempts in flight, at most `drainMs`. Idempotent. */
   async stop(drainMs: number): Promise<void> {
     this.#isStopped = true;
-    for (const timer of this.#goneTimers.values()) timer.cancel();
+    this.#gone?.stop();
+    this.#remote?.close();
     const stopped = Promise.all(this.#places.map((place) => place.stop()));
     let timer: Timer | undefined;
     const patience = new Promise<void>((resolve) => {
@@ -157,26 +175,6 @@ export class Dispatcher {
   #loopsElsewhere(here: Place, egressId: string): readonly EgressLoop[] {
     if (this.#places.length === 1) return NO_LOOPS;
     return this.#places.flatMap((place) => (place === here ? [] : (place.loop(egressId) ?? [])));
-  }
-
-  /** P1 */
-  #watchGone(topology: Topology): void {
-    for (const [id, timer] of this.#goneTimers) {
-      if (!topology.egresses.has(id)) continue;
-      timer.cancel();
-      this.#goneTimers.delete(id);
-    }
-    for (const id of this.#options.log.egressIds()) {
-      if (topology.egresses.has(id) || this.#goneTimers.has(id)) continue;
-      const timer = this.#clock.after(this.#options.goneAfterMs, () => {
-        this.#goneTimers.delete(id);
-        if (this.#topology.egresses.has(id)) return;
-        this.#options.log.drop(id).catch((error: unknown) => {
-          this.#options.onBug(error, id);
-        });
-      });
-      this.#goneTimers.set(id, timer);
-    }
   }
 
   #isBehind(): boolean {

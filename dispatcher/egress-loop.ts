@@ -31,7 +31,7 @@ import type { DispatchContext } from './context.ts';
 import { Hold } from './hold.ts';
 import { Lanes } from './lanes.ts';
 import { loadOf } from './placement/loads.ts';
-import { isHere, LOOK_MS, mayPull, type Neighbour } from './placement/neighbours.ts';
+import { isHere, LOOK_MS, mayPull, nearerThan, type Neighbour } from './placement/neighbours.ts';
 import { Slots } from './slots.ts';
 
 /** Deliveries that wait in memory or for a slot, beside those in flight: one dead subscriber never takes them all. */
@@ -58,8 +58,10 @@ export interface LoopContext {
   openOf(egressId: string): number;
   /** Of the places in this process, it is the first. */
   readonly isFirst: boolean;
-  /** The loops of other dispatchers for the same egress. */
-  othersFor(loop: EgressLoop): readonly EgressLoop[];
+  /** Others who could pull for the same egress, in this process and elsewhere. */
+  othersFor(loop: EgressLoop): readonly Neighbour[];
+  /** G3 */
+  isSpare(loop: EgressLoop): boolean;
   /** `forSubscriber`, the same result each time, so that an event is encoded once for all who get it. */
   forSubscriber(event: CloudEvent): CloudEvent;
   topology(): Topology;
@@ -198,17 +200,18 @@ export class EgressLoop implements Neighbour {
     if (!this.#pausing.signal.aborted) this.resume();
   }
 
-  /** G1: where others could pull, what waits is looked at anew after a while. */
+  /** G1: where others come first, what waits is looked at anew after a while. */
   async #pull(paused: AbortSignal): Promise<Delivery[]> {
     const { log, clock } = this.#context;
-    if (this.#context.othersFor(this).length === 0) {
-      return log.pull(this.id, this.#roomNow(), { signal: paused });
+    const { nearness } = this;
+    if (nearerThan(this, this.#context.othersFor(this)).length === 0) {
+      return log.pull(this.id, this.#roomNow(), { signal: paused, nearness });
     }
     const patience = new AbortController();
     const timer = clock.after(LOOK_MS, () => patience.abort());
     const signal = AbortSignal.any([paused, patience.signal]);
     try {
-      return await log.pull(this.id, this.#roomNow(), { signal });
+      return await log.pull(this.id, this.#roomNow(), { signal, nearness, isBrief: true });
     } finally {
       timer.cancel();
     }
@@ -242,6 +245,15 @@ export class EgressLoop implements Neighbour {
   /** G1 */
   get nearness(): Nearness {
     return this.#nearness() ?? 'any';
+  }
+
+  get isSpare(): boolean {
+    return this.#context.isSpare(this);
+  }
+
+  /** What waits in the log, as far as it is known here. */
+  get backlog(): number {
+    return Math.max(0, this.#backlog());
   }
 
   #nearness(): Nearness | undefined {

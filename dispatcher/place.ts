@@ -2,17 +2,20 @@
  * A dispatcher in one place: an egress loop for each egress that is not paused, with the slots, open deliveries and the picture
  * of endpoints that are its own.
  */
+import type { LoadLine } from '../core/ports/load-reports.ts';
 import type { Match } from '../core/ports/event-log.ts';
 import type { Vantage } from '../core/rules/nearness.ts';
 import type { Topology } from '../core/topology.ts';
 import { Budget, type BudgetLimits } from './budget.ts';
 import { EgressLoop, type LoopContext } from './egress-loop.ts';
 import { Loads } from './placement/loads.ts';
+import type { Neighbour } from './placement/neighbours.ts';
+import type { Remote, RemoteView } from './placement/remote.ts';
 import { endpointKeys, Router } from './placement/router.ts';
 
 export interface PlaceOptions extends Omit<
   LoopContext,
-  'budget' | 'hops' | 'placement' | 'othersFor'
+  'budget' | 'hops' | 'placement' | 'othersFor' | 'isSpare'
 > {
   readonly match: Match;
   readonly open: BudgetLimits;
@@ -21,18 +24,23 @@ export interface PlaceOptions extends Omit<
   readonly isCluster: boolean;
   /** C7: what is in force here is what somebody was told is Ready. */
   isConfirmed(): boolean;
-  /** The same egress elsewhere. */
+  /** The same egress in other places of this process. */
   loopsElsewhere(place: Place, egressId: string): readonly EgressLoop[];
+  /** Other processes; absent: there are none. */
+  readonly remote?: Remote;
+  /** Of this place, in this process. */
+  readonly number: number;
 }
 
 export class Place {
   readonly budget: Budget;
   readonly #context: LoopContext;
+  readonly #options: PlaceOptions;
   readonly #loads: Loads;
   readonly #loops = new Map<string, EgressLoop>();
 
   constructor(options: PlaceOptions) {
-    const { vantage, isCluster, clock, slotsMax, match, loopsElsewhere } = options;
+    const { vantage, isCluster, clock, slotsMax, match } = options;
     this.budget = new Budget(options.open, clock);
     this.#loads = new Loads(clock, slotsMax);
     const router = new Router({ vantage, loads: this.#loads, usesLoopback: isCluster });
@@ -45,8 +53,10 @@ export class Place {
         contextOf: (egressId) => this.#loops.get(egressId)?.dispatchContext,
         isConfirmed: () => options.isConfirmed(),
       },
-      othersFor: ({ id }) => loopsElsewhere(this, id),
+      othersFor: (loop) => this.#othersFor(loop),
+      isSpare: (loop) => this.#view(loop)?.isSpare ?? false,
     };
+    this.#options = options;
   }
 
   loops(): Iterable<EgressLoop> {
@@ -77,6 +87,29 @@ export class Place {
     const stopped = Promise.all([...this.#loops.values()].map((loop) => loop.stop()));
     this.budget.wakeAll();
     await stopped;
+  }
+
+  /** What it does for each egress that it does anything for. */
+  lines(): LoadLine[] {
+    const lines: LoadLine[] = [];
+    for (const loop of this.#loops.values()) {
+      const { id: egressId, load, backlog } = loop;
+      if (load.inFlight > 0 || backlog > 0) lines.push({ egressId, ...load, backlog });
+    }
+    return lines;
+  }
+
+  #othersFor(loop: EgressLoop): readonly Neighbour[] {
+    const here = this.#options.loopsElsewhere(this, loop.id);
+    const elsewhere = this.#view(loop)?.others;
+    return elsewhere === undefined ? here : [...here, ...elsewhere];
+  }
+
+  #view({ id, nearness }: EgressLoop): RemoteView | undefined {
+    const { remote, number: place } = this.#options;
+    const topology = this.#options.topology();
+    const egress = topology.egresses.get(id);
+    return egress && remote?.viewOf(egress, topology, { place, nearness });
   }
 
   #addLoop(id: string): EgressLoop {

@@ -1,12 +1,15 @@
-/** What `knear serve` says when it is up: where it listens, what to paste to see it work, and what is served. Pure. */
+/** What knear says when it is up: where it listens, what to paste to see it work, and what is served. Pure. */
+import type { Role } from '../core/ports/topology-feed.ts';
 import type { ResourceStatus } from '../controller/reconcile.ts';
 
 export interface BannerFacts {
   readonly version: string;
-  readonly ingressUrl: string;
+  readonly role: Role;
+  /** Absent: it takes no events. */
+  readonly ingressUrl?: string;
   readonly adminUrl: string;
-  /** The folder that the resources come from. */
-  readonly resources: string;
+  /** The folder that the resources come from; absent: it is told of them. */
+  readonly resources?: string;
   readonly statuses: readonly Pick<
     ResourceStatus,
     'resourceId' | 'kind' | 'isReady' | 'reason' | 'message' | 'address'
@@ -17,15 +20,20 @@ type Status = BannerFacts['statuses'][number];
 
 /** Several lines, without one at the end. */
 export function banner(facts: BannerFacts): string {
-  const { version, ingressUrl, adminUrl, resources, statuses } = facts;
+  const { version, role, ingressUrl, adminUrl, resources, statuses } = facts;
+  const name = role === 'serve' ? `knear ${version}` : `knear ${role} ${version}`;
   return [
-    `knear ${version} takes events at ${ingressUrl}`,
-    ...tryLines(ingressUrl, statuses),
+    `${name} ${ingressUrl === undefined ? 'is up' : `takes events at ${ingressUrl}`}`,
+    ...(ingressUrl === undefined ? [] : tryLines(ingressUrl, statuses)),
     '',
     `health     ${adminUrl}/readyz`,
     `metrics    ${adminUrl}/metrics`,
-    `resources  ${adminUrl}/resources, from ${resources}`,
-    ...resourceLines(statuses, adminUrl),
+    ...(resources === undefined
+      ? []
+      : [
+          `resources  ${adminUrl}/resources, from ${resources}`,
+          ...resourceLines(statuses, adminUrl),
+        ]),
   ].join('\n');
 }
 

@@ -7,6 +7,7 @@ import { recordMaxBytesOf } from '../broker/log/jetstream/message.ts';
 import { NO_LEDGER } from '../broker/log/jetstream/no-ledger.ts';
 import { acquireOwnerLock } from '../broker/log/owner-lock.ts';
 import { KnearError } from '../core/errors.ts';
+import type { Role } from '../core/ports/topology-feed.ts';
 import { untilAnswered, type Engine, type EngineContext } from './engine.ts';
 import { openPayloads } from './payloads.ts';
 import type { NatsSettings } from './nats-settings.ts';
@@ -20,7 +21,7 @@ import { stayAlive, systemClock as clock } from './time.ts';
 export async function openNatsEngine(
   settings: Settings,
   nats: NatsSettings,
-  { logger, opened, signal }: EngineContext,
+  { logger, opened, signal, role }: EngineContext & { readonly role: Role },
 ): Promise<Engine> {
   let trouble: KnearError | undefined;
   // Nothing else keeps the process alive while it waits.
@@ -45,6 +46,7 @@ export async function openNatsEngine(
   requireRoom(settings, recordMaxBytes);
   return {
     recordMaxBytes,
+    link,
     async open({ observer, match, wants }) {
       // The files of payloads and uploads have one owner, too.
       await mkdir(settings.data, { recursive: true });
@@ -61,6 +63,7 @@ export async function openNatsEngine(
         observer,
         durability: nats.durability,
         prefix: nats.prefix,
+        sharing: SHARING[role],
         trouble: () => trouble,
         limits: {
           streamMaxBytes: nats.streamMaxBytes,
@@ -76,6 +79,13 @@ export async function openNatsEngine(
     },
   };
 }
+
+const SHARING = {
+  serve: 'alone',
+  controller: 'owner',
+  ingress: 'guest',
+  dispatcher: 'guest',
+} as const;
 
 function requireRoom({ attributesMaxBytes }: Settings, recordMaxBytes: number): void {
   if (attributesMaxBytes <= recordMaxBytes) return;

@@ -12,6 +12,7 @@ import type { Logger } from 'pino';
 import { GroupedLog } from '../broker/log/grouped-log.ts';
 import { LmdbStore } from '../broker/log/lmdb.ts';
 import { RECORD_MAX_BYTES } from '../broker/log/supports.ts';
+import type { NatsLink } from '../broker/log/jetstream/connection.ts';
 import type { PayloadKeeper } from '../broker/payload/payloads.ts';
 import { codeOf, messageOf } from '../core/errors.ts';
 import type { CloudEvent } from '../core/event.ts';
@@ -34,6 +35,8 @@ const AGAIN_MS = 1_000;
 export interface Engine {
   /** The largest record that it takes (K4). */
   readonly recordMaxBytes: number;
+  /** To the server that keeps the log; absent: there is none. */
+  readonly link?: NatsLink;
   /** @throws the codes of the log, of `openPayloads` */
   open(parts: EngineParts): Promise<OpenEngine>;
 }

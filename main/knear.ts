@@ -21,7 +21,7 @@ import { addGet } from './commands/get.ts';
 import { addParked } from './commands/parked.ts';
 import { addPayload } from './commands/payload.ts';
 import { addSend } from './commands/send.ts';
-import { addServe } from './commands/serve.ts';
+import { addController, addDispatcher, addIngress, addServe } from './commands/serve.ts';
 import { addTail } from './commands/tail.ts';
 import { addValidate } from './commands/validate.ts';
 import { packageVersion } from './settings.ts';
@@ -138,6 +138,8 @@ function commandLine(terminal: Terminal, end: (code: number) => void): Command {
     addTail,
     addDoctor,
   ].map((add) => add(program, { terminal, end }));
+  // They have the flags of `serve`.
+  for (const add of [addController, addIngress, addDispatcher]) add(program, { terminal, end });
   return program.addHelpText('after', () =>
     commands.map((command) => `\n${command.helpInformation()}`).join(''),
   );

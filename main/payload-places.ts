@@ -1,4 +1,5 @@
 /** Where payloads are, and how much room they leave: what serve opens and doctor looks at. */
+import { createHash } from 'node:crypto';
 import path from 'node:path';
 
 import { reserveBytesOf } from './reserve.ts';
@@ -10,10 +11,18 @@ export interface PayloadPlaces {
   readonly spool: string;
 }
 
-export function payloadPlacesOf({ data }: Pick<Settings, 'data'>): PayloadPlaces {
-  const store = path.join(data, 'payloads');
+export function payloadPlacesOf({
+  data,
+  claimCheckFolder,
+}: Pick<Settings, 'data' | 'claimCheckFolder'>): PayloadPlaces {
   // No namespace begins like this.
-  return { store, spool: path.join(store, '_tmp') };
+  if (claimCheckFolder === undefined) {
+    const store = path.join(data, 'payloads');
+    return { store, spool: path.join(store, '_tmp') };
+  }
+  // Each process empties its own spool at its start.
+  const own = createHash('sha256').update(data).digest('base64url').slice(0, 16);
+  return { store: claimCheckFolder, spool: path.join(claimCheckFolder, `_tmp-${own}`) };
 }
 
 /** Space for payloads ends a twentieth of the disk before that of the log, or what the settings say if that is more. */

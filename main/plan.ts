@@ -1,16 +1,13 @@
-/** The Topology in force and what is derived from it: who wants which event, and what each resource is told. */
+/** From resources to the Topology in force, and what each resource is told. */
 import type { Logger } from 'pino';
 import { reconcile, type ResourceStatus } from '../controller/reconcile.ts';
 import { sinceWhen, type Condition } from '../controller/status/conditions.ts';
-import type { CloudEvent } from '../core/event.ts';
-import type { Match } from '../core/ports/event-log.ts';
 import type { Observer } from '../core/ports/observer.ts';
 import type { Snapshot } from '../core/ports/resource-source.ts';
 import type { Clock } from '../core/ports/time.ts';
-import { compileFilter } from '../core/rules/filter.ts';
-import { compileMatch } from '../core/rules/match.ts';
 import type { Topology } from '../core/topology.ts';
 import { defaultsOf } from './defaults.ts';
+import { InForce } from './in-force.ts';
 import type { Settings } from './settings.ts';
 
 export interface PlanOptions {
@@ -18,6 +15,8 @@ export interface PlanOptions {
   readonly clock: Clock;
   /** The largest record that the log takes (K4). */
   readonly recordMaxBytes: number;
+  /** Why a resource that is fine is not Ready yet; absent: nothing is in its way. */
+  waitOf?(resourceId: string): { readonly reason: string; readonly message: string } | undefined;
 }
 
 /** A Topology that is not in force. */
@@ -33,16 +32,7 @@ export class Plan {
   readonly #logger: Logger;
   readonly #clock: Clock;
   #revision = 0;
-  #topology: Topology = {
-    revision: 0,
-    ingresses: new Map(),
-    egresses: new Map(),
-    services: new Map(),
-    correlationKeys: new Map(),
-  };
-  #match: Match = compileMatch(this.#topology);
-  /** Compiled when first needed. */
-  #wants = new Map<string, (event: CloudEvent) => boolean>();
+  readonly inForce = new InForce();
   #snapshot: Snapshot = { resources: [], problems: [] };
   /** Where the door is, once it is open: a port of 0 becomes a number then. */
   #baseUrl: string;
@@ -50,11 +40,14 @@ export class Plan {
   /** As the resources alone have it. */
   #bare: readonly ResourceStatus[] = [];
   #told = new Set<string>();
+  /** Why a resource that is fine is not Ready yet. */
+  readonly #waitOf: NonNullable<PlanOptions['waitOf']>;
   /** What was removed from the log's server since this process came, by egress. */
   readonly #gaps = new Map<string, string>();
 
   constructor(settings: Settings, options: PlanOptions) {
-    const { logger, clock, recordMaxBytes } = options;
+    const { logger, clock, recordMaxBytes, waitOf } = options;
+    this.#waitOf = (resourceId) => waitOf?.(resourceId);
     this.#settings = settings;
     this.#recordMaxBytes = recordMaxBytes;
     this.#logger = logger;
@@ -63,7 +56,7 @@ export class Plan {
   }
 
   get topology(): Topology {
-    return this.#topology;
+    return this.inForce.topology;
   }
 
   get statuses(): readonly ResourceStatus[] {
@@ -72,19 +65,6 @@ export class Plan {
 
   get problems(): Snapshot['problems'] {
     return this.#snapshot.problems;
-  }
-
-  readonly match: Match = (ingressId, event) => this.#match(ingressId, event);
-
-  /** Whether an egress of the topology in force wants an event. */
-  wants(egressId: string, event: CloudEvent): boolean {
-    let wants = this.#wants.get(egressId);
-    if (!wants) {
-      const egress = this.#topology.egresses.get(egressId);
-      wants = egress ? compileFilter(egress.filter, this.#topology) : () => false;
-      this.#wants.set(egressId, wants);
-    }
-    return wants(event);
   }
 
   /** Brokers and Channels have this address in words and dead letters from now on. */
@@ -104,7 +84,7 @@ export class Plan {
     const { topology, statuses } = reconcile(snapshot, {
       revision: this.#revision,
       defaults: { ...defaultsOf(this.#settings), recordMaxBytes: this.#recordMaxBytes },
-      before: this.#topology,
+      before: this.topology,
       baseUrl: this.#baseUrl,
     });
     return { snapshot, topology, statuses };
@@ -112,11 +92,9 @@ export class Plan {
 
   putInForce({ snapshot, topology, statuses }: Draft): void {
     this.#snapshot = snapshot;
-    this.#topology = topology;
-    this.#match = compileMatch(topology);
-    this.#wants = new Map();
+    this.inForce.put(topology);
     this.#bare = statuses;
-    this.#date();
+    this.look();
     this.#tell(snapshot);
   }
 
@@ -125,13 +103,16 @@ export class Plan {
     observe: (happening) => {
       if (happening.kind !== 'log-gap') return;
       this.#gaps.set(happening.egressId, happening.detail);
-      this.#date();
+      this.look();
     },
   };
 
-  #date(): void {
+  /** Something that statuses depend on beside the resources may have changed. */
+  look(): void {
     const now = new Date(this.#clock.nowMs()).toISOString();
-    const statuses = this.#bare.map((each) => withGap(each, this.#gaps.get(each.resourceId)));
+    const statuses = this.#bare.map((each) =>
+      withGap(withWait(each, this.#waitOf(each.resourceId)), this.#gaps.get(each.resourceId)),
+    );
     this.#statuses = dated(statuses, this.#statuses, now);
   }
 
@@ -149,6 +130,20 @@ export class Plan {
     }
     this.#told = new Set(lines);
   }
+}
+
+/** What is fine, and not yet so for everybody. */
+function withWait(
+  status: ResourceStatus,
+  wait: ReturnType<NonNullable<PlanOptions['waitOf']>>,
+): ResourceStatus {
+  const { object } = status;
+  if (!wait || !object || !status.isReady) return status;
+  const conditions = object.status.conditions.map((each) =>
+    each.type === 'Ready' ? { ...each, ...wait, status: 'Unknown' as const } : each,
+  );
+  const told = { ...object, status: { ...object.status, conditions } };
+  return { ...status, ...wait, isReady: false, object: told };
 }
 
 /** A hint, because the egress goes on: `LogIntact` is False where what waited for it may be lost. */

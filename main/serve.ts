@@ -1,102 +1,104 @@
 /**
- * The composition root of `knear serve`: all roles in one process.
+ * The composition root: all roles in one process, or one of those that share a NATS server.
  *
  *   resources (YAML) -> reconcile -> Topology -+-> door -> log -> dispatcher -> subscribers
+ *                                              |
+ *   serve: all of it    controller: up to here, and out by the feed    ingress, dispatcher: in by the feed, and their part
  *
  * It owns the order in which parts open and close, and the one thing that changes: the Topology in force. Each part gets
  * its ports from here and knows no other part.
  */
 import type { Logger } from 'pino';
 
-import { INGRESS_LIMITS, openIngress } from '../broker/ingress.ts';
-import type { OpenIngress } from '../broker/ingress.ts';
 import type { ResourceStatus } from '../controller/reconcile.ts';
-import { openYamlFolder } from '../controller/source/yaml.ts';
-import type { Payloads } from '../core/ports/payloads.ts';
-import type { PayloadKeeper } from '../broker/payload/payloads.ts';
-import type { EventLog } from '../core/ports/event-log.ts';
-import type { Observer } from '../core/ports/observer.ts';
-import type { Snapshot } from '../core/ports/resource-source.ts';
-import type { Timer } from '../core/ports/time.ts';
-import type { Tracer } from '../core/ports/tracer.ts';
+import type { Role } from '../core/ports/topology-feed.ts';
 import { interestsOf } from '../core/rules/interests.ts';
-import type { Topology } from '../core/topology.ts';
-import { openHttpDeliverer } from '../dispatcher/deliver/http.ts';
-import { Dispatcher } from '../dispatcher/dispatcher.ts';
+import { Gone } from '../dispatcher/gone.ts';
 import { openAdmin } from './admin.ts';
-import type { Health } from './admin.ts';
-import { watchBusy } from './busy.ts';
 import { embeddedEngine, untilAnswered, type Engine, type EngineContext } from './engine.ts';
+import type { Group } from './group.ts';
 import { openExplain } from './inside/explain.ts';
+import { openParked } from './inside/parked.ts';
+import { payloadRoutes } from './inside/payload-routes.ts';
+import { openTails } from './inside/tail.ts';
 import { closeAll } from './lifecycle.ts';
 import { logObserver } from './observe/log-observer.ts';
 import { composeObservers, openMetrics } from './observe/metrics.ts';
-import { openParked } from './inside/parked.ts';
-import { payloadRoutes } from './inside/payload-routes.ts';
-import { Plan } from './plan.ts';
+import {
+  CUT_MS,
+  healthOf,
+  openDispatcher,
+  openDoor,
+  openTraces,
+  prepare,
+  within,
+  type Parts,
+} from './parts.ts';
 import type { Settings } from './settings.ts';
-import { openTails } from './inside/tail.ts';
+import { feedSource, openSnapshots, planSource, type Source } from './source.ts';
 import { systemClock as clock } from './time.ts';
-import type { Tracing } from './observe/tracing.ts';
-
-/** After the drain: as long as it takes to close idle connections. */
-const CUT_MS = 500;
-/** For the last spans: a collector that is there takes them in a tenth of it, and for one that is not nobody waits long. */
-const SPANS_CUT_MS = 1_000;
-/** Between two tries to make a place for new resources in the log. */
-const PREPARE_AGAIN_MS = 1_000;
 
 export interface Running {
-  readonly ingressUrl: string;
+  /** Absent: it takes no events. */
+  readonly ingressUrl?: string;
   readonly adminUrl: string;
   /** What became of each resource, as of now. */
   statuses(): readonly ResourceStatus[];
+  /** Rejects when it cannot go on. */
+  readonly broken: Promise<never>;
   /** Drains and closes everything; resolves when it is safe to exit. Idempotent. */
   stop(): Promise<void>;
 }
 
+export interface ServeOptions {
+  /** Absent: `serve`. The others need `settings.nats`. */
+  readonly role?: Role;
+  /** Ends the waiting for what the log stands on. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Opens the log, serves the resources, and resolves when events are taken.
- * @param options.signal ends the waiting for what the log stands on
  * @throws KnearError with the code of whatever cannot be opened; what was opened before is closed again.
  */
 export async function serve(
   settings: Settings,
   logger: Logger,
-  { signal = new AbortController().signal }: { readonly signal?: AbortSignal } = {},
+  { role = 'serve', signal = new AbortController().signal }: ServeOptions = {},
 ): Promise<Running> {
   const opened: (() => Promise<void>)[] = [];
   try {
-    return await open(settings, { logger, opened, signal });
+    return await open(settings, { logger, opened, signal, role });
   } catch (error) {
     await closeAll(opened, logger);
     throw error;
   }
 }
 
-async function open(
-  settings: Settings,
-  { logger, opened, signal }: EngineContext,
-): Promise<Running> {
-  const snapshots = await openSnapshots(settings, opened);
-  const engine = await openEngine(settings, { logger, opened, signal });
-  const plan = new Plan(settings, { logger, clock, recordMaxBytes: engine.recordMaxBytes });
-  plan.follow(await nextSnapshot(snapshots));
-  const tracing = await openTraces(settings, { plan, logger, opened });
-  const tracer = tracing && { tracer: tracing.tracer };
+interface OpenContext extends EngineContext {
+  readonly role: Role;
+}
 
+async function open(settings: Settings, context: OpenContext): Promise<Running> {
+  const { logger, opened, signal, role } = context;
+  const takes = role === 'serve' || role === 'ingress';
+  const delivers = role === 'serve' || role === 'dispatcher';
+  const { engine, source, group } = await openSource(settings, context);
+  const { inForce } = source;
+  const tracing = await openTraces(settings, { inForce, logger, opened });
+
+  const topology = () => inForce.topology;
   const metrics = openMetrics({
-    topology: () => plan.topology,
+    topology,
     lag: (egressId) => log.lag(egressId),
     state: () => log.state,
     usage: () => log.usage,
     payloads: () => payloads,
-    door: () => door,
-    open: () => ({ count: dispatcher.open, bytes: dispatcher.openBytes }),
-    slots: () => dispatcher.slots(),
+    door: () => door ?? NO_DOOR,
+    open: () => ({ count: dispatcher?.open ?? 0, bytes: dispatcher?.openBytes ?? 0 }),
+    slots: () => dispatcher?.slots() ?? [],
     ...(tracing && { spans: () => tracing.counts }),
   });
-  const topology = () => plan.topology;
   const tails = openTails({ topology, clock });
   const explain = openExplain({ eventsMax: settings.explainEvents, topology, clock });
   const observer = composeObservers(
@@ -104,20 +106,39 @@ async function open(
     logObserver(logger),
     tails.observer,
     explain.observer,
-    plan.observer,
+    ...(source.plan ? [source.plan.observer] : []),
   );
   const { log, claims, payloads } = await engine.open({
     observer,
-    match: explain.match(plan.match),
-    wants: (egressId, event) => plan.wants(egressId, event),
+    match: explain.match(inForce.match),
+    wants: inForce.wants,
   });
-  await untilAnswered(() => log.prepare(interestsOf(plan.topology)), { logger, signal });
+  await untilAnswered(() => log.prepare(interestsOf(inForce.topology)), { logger, signal });
 
-  const parts = { plan, log, payloads, observer, ...tracer, logger, opened };
-  const dispatcher = openDispatcher(settings, parts);
-  const door = await openDoor(settings, dispatcher, parts);
-  plan.servedAt(door.url);
-  dispatcher.apply(plan.topology);
+  const parts: Parts = {
+    inForce,
+    log,
+    payloads,
+    observer,
+    ...(tracing && { tracer: tracing.tracer }),
+    logger,
+    opened,
+    ...(group && { isConfirmed: () => group.isConfirmed, others: group.others }),
+  };
+  const dispatcher = delivers
+    ? openDispatcher(settings, parts, { isOnly: role === 'serve' })
+    : undefined;
+  const door = takes ? await openDoor(settings, dispatcher, parts) : undefined;
+  if (door) source.plan?.servedAt(door.url);
+  const gone = role === 'controller' ? openGone(settings, parts) : undefined;
+  const { plan } = source;
+  if (plan) group?.watch(() => plan.look());
+  const apply = async () => {
+    dispatcher?.apply(inForce.topology);
+    gone?.apply(inForce.topology);
+    await group?.applied(inForce.topology);
+  };
+  await apply();
 
   const parked = openParked({ log, payloads, topology, clock, logger });
   opened.push(() => within(CUT_MS, parked.close()));
@@ -126,9 +147,9 @@ async function open(
     host: settings.adminHost,
     port: settings.adminPort,
     metrics,
-    health: () => healthOf(log, payloads),
-    resources: () => plan.statuses,
-    problems: () => plan.problems,
+    health: () => healthOf({ log, payloads, ...(door && group && { group }) }),
+    resources: () => source.plan?.statuses ?? [],
+    problems: () => source.plan?.problems ?? [],
     routes: [
       tails.route,
       ...explain.routes,
@@ -140,183 +161,86 @@ async function open(
 
   const stopped = new AbortController();
   opened.push(() => Promise.resolve(stopped.abort()));
-  void followChanges(snapshots, logger, async (snapshot) => {
-    const draft = plan.draft(snapshot);
-    if (!(await prepare(log, draft.topology, { logger, signal: stopped.signal }))) return;
-    plan.putInForce(draft);
-    dispatcher.apply(plan.topology);
+  void source.follow({
+    prepare: (next) => prepare(log, next, { logger, signal: stopped.signal }),
+    apply,
   });
   let stopping: Promise<void> | undefined;
   return {
-    ingressUrl: door.url,
+    ...(door && { ingressUrl: door.url }),
     adminUrl: admin.url,
-    statuses: () => plan.statuses,
+    statuses: () => source.plan?.statuses ?? [],
+    broken: group?.broken ?? new Promise<never>(() => undefined),
     stop: () => (stopping ??= closeAll(opened, logger)),
   };
 }
 
-async function openEngine(settings: Settings, context: EngineContext): Promise<Engine> {
-  if (settings.nats === undefined) return embeddedEngine(settings, context);
+/** What the process stands on, and what it goes by. */
+interface Stand {
+  readonly engine: Engine;
+  readonly source: Source;
+  /** Absent: it is alone. */
+  readonly group?: Group;
+}
+
+async function openSource(settings: Settings, context: OpenContext): Promise<Stand> {
+  const { role, logger, opened, signal } = context;
+  const readsResources = role === 'serve' || role === 'controller';
+  const snapshots = readsResources ? await openSnapshots(settings, opened) : undefined;
+  const engine = await openEngine(settings, context);
+  const group =
+    role === 'serve' ? undefined : await openGroup(role, engine, { settings, ...context });
+  const { recordMaxBytes } = engine;
+  const waitOf = group && ((resourceId: string) => group.waitOf(resourceId));
+  if (snapshots) {
+    const options = { logger, clock, recordMaxBytes, ...(waitOf && { waitOf }) };
+    return {
+      engine,
+      source: await planSource(snapshots, settings, options),
+      ...(group && { group }),
+    };
+  }
+  if (!group) throw new Error('who reads no resources is in a group');
+  const stopped = new AbortController();
+  opened.push(() => Promise.resolve(stopped.abort()));
+  const either = AbortSignal.any([signal, stopped.signal]);
+  return { engine, source: await feedSource(group.feed, { logger, signal: either }), group };
+}
+
+async function openEngine(settings: Settings, context: OpenContext): Promise<Engine> {
+  const { nats } = settings;
+  if (nats === undefined) return embeddedEngine(settings, context);
   // The client of NATS is loaded for those who use it.
   const { openNatsEngine } = await import('./engine-nats.ts');
-  return openNatsEngine(settings, settings.nats, context);
+  return openNatsEngine(settings, nats, context);
 }
 
-/** The resources, each time that they have changed. */
-async function openSnapshots(
-  settings: Settings,
-  opened: (() => Promise<void>)[],
-): Promise<AsyncIterator<Snapshot>> {
-  const stopWatching = new AbortController();
-  const source = await openYamlFolder({ folder: settings.resources, clock });
-  opened.push(() => {
-    stopWatching.abort();
-    return Promise.resolve();
-  });
-  return source.watch({ signal: stopWatching.signal })[Symbol.asyncIterator]();
+async function openGroup(
+  role: Exclude<Role, 'serve'>,
+  { link }: Engine,
+  { settings, logger, opened, signal }: OpenContext & { readonly settings: Settings },
+): Promise<Group> {
+  const { nats } = settings;
+  if (!link || !nats) throw new Error('a log that is shared has a server');
+  const { Group } = await import('./group.ts');
+  const { prefix } = nats;
+  const group = new Group({ role, link, prefix, settings, logger, signal });
+  opened.push(() => group.close());
+  await group.leads();
+  return group;
 }
 
-/** What door and dispatcher share. */
-interface Parts {
-  readonly plan: Plan;
-  readonly log: EventLog;
-  readonly payloads: Payloads;
-  readonly observer: Observer;
-  readonly tracer?: Tracer;
-  readonly logger: Logger;
-  readonly opened: (() => Promise<void>)[];
-}
-
-async function openDoor(
-  settings: Settings,
-  dispatcher: Dispatcher,
-  { plan, opened, ...parts }: Parts,
-): Promise<OpenIngress> {
-  const door = await openIngress({
-    ...parts,
-    host: settings.host,
-    port: settings.port,
-    topology: () => plan.topology,
-    clock,
-    limits: {
-      ...INGRESS_LIMITS,
-      idleMs: settings.claimCheckUploadIdleMs,
-      rateMin: settings.claimCheckUploadRateMinBytes,
-      uploadMaxMs: settings.claimCheckUploadMaxMs,
-    },
-    mayRead: () => dispatcher.mayRead(),
-  });
-  opened.push(() => door.close());
-  return door;
-}
-
-function openDispatcher(settings: Settings, parts: Parts): Dispatcher {
-  const { plan, log, payloads, observer, tracer, logger, opened } = parts;
-  const deliverer = openHttpDeliverer({ clock, payloads });
-  // Attempts had the drain to end; whatever still runs then is offered again after the restart.
-  opened.push(() => within(CUT_MS, deliverer.close()));
-  const busy = watchBusy(clock);
-  const dispatcher = new Dispatcher(plan.topology, {
+function openGone(settings: Settings, { log, logger, opened }: Parts): Gone {
+  const gone = new Gone({
     log,
-    match: plan.match,
-    deliverer,
-    payloads,
-    observer,
-    ...(tracer && { tracer }),
     clock,
-    slotsMax: settings.slotsMax,
-    backoffMaxMs: settings.backoffMaxMs,
-    open: { countMax: settings.openDeliveriesMax, bytesMax: settings.openBytesMax },
-    goneAfterMs: settings.goneAfterMs,
-    vantages: settings.vantages,
-    isBusy: busy.isBusy,
-    lateMs: busy.lateMs,
+    afterMs: settings.goneAfterMs,
     onBug: (error, egressId) => {
-      logger.error({ err: error, egressId }, 'a delivery met a fault of knear: please report it');
+      logger.error({ err: error, egressId }, 'what is left of an egress could not be removed');
     },
   });
-  opened.push(() => {
-    busy.stop();
-    return dispatcher.stop(settings.drainMs);
-  });
-  return dispatcher;
+  opened.push(() => Promise.resolve(gone.stop()));
+  return gone;
 }
 
-/** `undefined` without a collector; then not a line of OpenTelemetry is loaded. */
-async function openTraces(
-  settings: Settings,
-  parts: { plan: Plan; logger: Logger; opened: (() => Promise<void>)[] },
-): Promise<Tracing | undefined> {
-  const { tracingEndpoint: endpoint, tracingSampling: sampling } = settings;
-  if (endpoint === undefined) return undefined;
-  const { plan, logger, opened } = parts;
-  const { openTracing } = await import('./observe/tracing.ts');
-  const topology = () => plan.topology;
-  const tracing = openTracing({ endpoint, sampling, clock, logger, topology });
-  opened.push(() => within(SPANS_CUT_MS, tracing.close()));
-  return tracing;
-}
-
-/**
- * What is new has its place in the log before anything is taken for it. Goes on until it has, unless knear stops.
- * @returns false when it stopped
- */
-async function prepare(
-  log: EventLog,
-  topology: Topology,
-  { logger, signal }: { readonly logger: Logger; readonly signal: AbortSignal },
-): Promise<boolean> {
-  const interests = interestsOf(topology);
-  for (let tries = 1; ; tries += 1) {
-    try {
-      await log.prepare(interests);
-      return !signal.aborted;
-    } catch (error) {
-      if (signal.aborted) return false;
-      if (tries === 1) logger.error({ err: error }, 'changed resources wait for the event log');
-      await new Promise<void>((resolve) => clock.after(PREPARE_AGAIN_MS, resolve));
-    }
-  }
-}
-
-/** Waits for the work, but no longer than this. */
-async function within(ms: number, work: Promise<void>): Promise<void> {
-  let timer: Timer | undefined;
-  const patience = new Promise<void>((resolve) => {
-    timer = clock.after(ms, resolve);
-  });
-  await Promise.race([work, patience]);
-  timer?.cancel();
-}
-
-async function nextSnapshot(snapshots: AsyncIterator<Snapshot>): Promise<Snapshot> {
-  const next = await snapshots.next();
-  return next.done ? { resources: [], problems: [] } : next.value;
-}
-
-/** A source that fails leaves the last Topology in force. */
-async function followChanges(
-  snapshots: AsyncIterator<Snapshot>,
-  logger: Logger,
-  apply: (snapshot: Snapshot) => Promise<void>,
-): Promise<void> {
-  try {
-    for (let next = await snapshots.next(); !next.done; next = await snapshots.next()) {
-      await apply(next.value);
-    }
-  } catch (error) {
-    logger.error(
-      { err: error },
-      'the resources are not followed any more: restart when the folder is readable',
-    );
-  }
-}
-
-/** Large events wait for their store; small ones flow, so it is no reason to send events elsewhere. */
-function healthOf(log: EventLog, { trouble }: PayloadKeeper): Health {
-  const { state } = log;
-  return {
-    reasons: state.kind === 'accepting' ? [] : [{ code: state.code, detail: state.detail }],
-    warnings: trouble ? [{ code: trouble.code, detail: trouble.message }] : [],
-  };
-}
+const NO_DOOR = { requestsInFlight: 0, bodyBytesHeld: 0 };

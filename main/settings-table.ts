@@ -180,7 +180,12 @@ export const SETTINGS = {
   claimCheckStore: {
     kind: 'store',
     default: CLAIM_STORE,
-    help: 'Where large data is kept: file is the folder payloads below data.',
+    help: 'Where large data is kept: file is a folder.',
+  },
+  claimCheckFolder: {
+    kind: 'folder',
+    defaultText: 'payloads below data',
+    help: 'Folder of large data. Processes that share a NATS server share this folder, too, and each has a folder data of its own.',
   },
   claimCheckInlineMax: {
     kind: 'size',

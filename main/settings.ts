@@ -12,6 +12,7 @@ import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { contradictionIn, settingOf, type CLAIM_STORE } from '../controller/claims.ts';
 import { closest } from '../controller/suggest.ts';
 import { KnearError, messageOf } from '../core/errors.ts';
+import type { Role } from '../core/ports/topology-feed.ts';
 import type { Vantage } from '../core/rules/nearness.ts';
 import { natsOf, type NatsSettings } from './nats-settings.ts';
 import {
@@ -58,6 +59,8 @@ export interface Settings {
   readonly eventMaxBytes: number;
   readonly attributesMaxBytes: number;
   readonly claimCheckStore: typeof CLAIM_STORE;
+  /** Absent: below `data`. */
+  readonly claimCheckFolder?: string;
   readonly claimCheckInlineMaxBytes: number;
   /** Absent: as large as an event may be. */
   readonly claimCheckReplyMaxBytes?: number;
@@ -102,6 +105,8 @@ export interface SettingSources {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Where relative folders of flags, variables and defaults start. Those in the file start where the file is. */
   readonly cwd: string;
+  /** What they are for; absent: `serve`. */
+  readonly role?: Role;
 }
 
 /**
@@ -112,6 +117,7 @@ export async function readSettings({
   flags = {},
   env = {},
   cwd,
+  role = 'serve',
 }: SettingSources): Promise<Settings> {
   refuseUnknownVariables(env);
   const path = flags.settings ?? given(env, 'KNEAR_SETTINGS');
@@ -125,6 +131,7 @@ export async function readSettings({
   }
   const settings = settingsOf(values);
   refuseContradictions(settings, { hasInlineMax: isGiven('claimCheckInlineMax', values) });
+  refuseMissing(settings, role);
   return settings;
 }
 
@@ -287,8 +294,10 @@ function vantagesOf(values: Values): readonly Vantage[] {
 
 function claimCheckOf(values: Values) {
   const number = (name: SettingName) => numberOf(name, values);
+  const claimCheckFolder = pathOf('claimCheckFolder', values);
   return {
     claimCheckStore: storeOf('claimCheckStore', values),
+    ...(claimCheckFolder !== undefined && { claimCheckFolder }),
     claimCheckInlineMaxBytes: number('claimCheckInlineMax'),
     ...(values.has('claimCheckReplyMax') && {
       claimCheckReplyMaxBytes: number('claimCheckReplyMax'),
@@ -306,6 +315,15 @@ function claimCheckOf(values: Values) {
     claimCheckCollectIntervalMs: number('claimCheckCollectInterval'),
     claimCheckDryRun: flagValueOf('claimCheckDryRun', values),
   };
+}
+
+/** What a role that shares its log with others cannot do without. */
+function refuseMissing({ nats, hasSampleFunctions }: Settings, role: Role): void {
+  if (role === 'serve') return;
+  if (!nats) throw invalid(flagOf('nats'), `is needed: knear ${role} shares its log with others`);
+  if (role === 'controller' && hasSampleFunctions) {
+    throw invalid(flagOf('resources'), 'is needed: the folder of the resources that it decides on');
+  }
 }
 
 /** Values that are fine alone and wrong together. */

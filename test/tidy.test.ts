@@ -36,8 +36,9 @@ const everything = [...product, ...bench, ...tests];
 
 /** Who may name which package. */
 const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
-  '@nats-io/jetstream': ['broker/log/jetstream/'],
-  '@nats-io/transport-node': ['broker/log/jetstream/'],
+  '@nats-io/jetstream': ['broker/log/jetstream/', 'controller/feed/'],
+  '@nats-io/kv': ['controller/feed/'],
+  '@nats-io/transport-node': ['broker/log/jetstream/', 'controller/feed/'],
   '@opentelemetry/api': ['main/observe/tracing.ts'],
   '@opentelemetry/exporter-trace-otlp-http': ['main/observe/tracing-export.ts'],
   '@opentelemetry/resources': ['main/observe/tracing.ts'],

@@ -6,6 +6,7 @@
  */
 import type { CloudEvent } from '../event.ts';
 import type { ErrorCode } from '../errors.ts';
+import type { Nearness } from '../rules/nearness.ts';
 
 /** A place in the log: grows, is never used twice. Only the adapter that made it can compare it. */
 export type Position = number;
@@ -36,7 +37,7 @@ export interface EventLog {
    * Abort, or the egress is dropped: resolves with an empty list. An egress nobody has appended for yet simply waits.
    * @throws KNEAR_CLOSED; KNEAR_LOG_CORRUPT when a record cannot be read: it comes back when its lease is over.
    */
-  pull(egressId: string, count: number, options: { signal: AbortSignal }): Promise<Delivery[]>;
+  pull(egressId: string, count: number, options: PullOptions): Promise<Delivery[]>;
 
   /** How much waits for an egress. Cheap enough to be called for each egress at every metrics scrape. */
   lag(egressId: string): Lag;
@@ -80,6 +81,14 @@ export interface EventLog {
 
   /** Flushes what is settled, stops, and gives back the resources. Idempotent. Open deliveries become stale. */
   close(): Promise<void>;
+}
+
+export interface PullOptions {
+  readonly signal: AbortSignal;
+  /** Of who pulls to the subscriber: of those who wait, a log of several processes serves the nearest. Absent: `any`. */
+  readonly nearness?: Nearness;
+  /** It is about to abort: what comes later is for others. */
+  readonly isBrief?: boolean;
 }
 
 /** What an adapter promises, with the consequence of each value for a user. */

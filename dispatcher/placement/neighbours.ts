@@ -17,20 +17,23 @@ export interface Neighbour {
   readonly nearness: Nearness;
   readonly load: PlaceLoad;
   readonly isPaused: boolean;
+  /** What waits in the log, as far as it knows; absent: no more than is known here. */
+  readonly backlog?: number;
+  /** Of places that are equally far, others come first (G3). */
+  readonly isSpare?: boolean;
 }
 
 /** @param backlog what waits in the log · @param bytes what an event of it weighs, as a rule */
 export function mayPull(
   own: Neighbour,
   others: Iterable<Neighbour>,
-  { backlog, bytes }: { readonly backlog: number; readonly bytes: number },
+  { backlog: known, bytes }: { readonly backlog: number; readonly bytes: number },
 ): boolean {
-  const nearer = [...others].filter(
-    ({ isPaused, nearness }) => !isPaused && rank(nearness) < rank(own.nearness),
-  );
+  const nearer = nearerThan(own, others);
   if (nearer.length === 0) return true;
-  const nearest = Math.min(...nearer.map(({ nearness }) => rank(nearness)));
-  const rivals = nearer.filter(({ nearness }) => rank(nearness) === nearest);
+  const backlog = Math.max(known, ...nearer.map((other) => other.backlog ?? 0));
+  const nearest = Math.min(...nearer.map(rankOf));
+  const rivals = nearer.filter((other) => rankOf(other) === nearest);
   const share = backlog / rivals.length;
   const [least] = rivals
     .map(({ load, nearness }) => ({ nearness, load: withBacklog(load, share) }))
@@ -38,6 +41,11 @@ export function mayPull(
   if (!least || backlog < 1) return false;
   const transfer = transferMs(own.nearness, bytes) - transferMs(least.nearness, bytes);
   return isWorthMoving(least.load, own.load, transfer);
+}
+
+/** Those before it. */
+export function nearerThan(own: Neighbour, others: Iterable<Neighbour>): Neighbour[] {
+  return [...others].filter((other) => !other.isPaused && rankOf(other) < rankOf(own));
 }
 
 /** A hop may go to it: it is called as given, is on this node, or nobody else is nearer. */
@@ -49,6 +57,11 @@ export function isHere(nearness: Nearness | undefined, others: Iterable<Neighbou
 function withBacklog({ inFlight, capacity, serviceMs }: PlaceLoad, share: number): PlaceLoad {
   // The event in question is one of those that wait.
   return { inFlight: inFlight + Math.max(0, share - 1), capacity, serviceMs };
+}
+
+/** A spare is a little farther than its like, and nearer than what is farther. */
+function rankOf({ nearness, isSpare = false }: Neighbour): number {
+  return rank(nearness) + (isSpare ? 0.5 : 0);
 }
 
 function rank(nearness: Nearness): number {

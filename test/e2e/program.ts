@@ -8,6 +8,7 @@ import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Role } from '../../core/ports/topology-feed.ts';
 import { eventually } from './eventually.ts';
 import { readSamples, valueOf, type Labels, type Sample } from './samples.ts';
 import { guard, type Guard } from './guard.ts';
@@ -22,6 +23,8 @@ export interface ProgramOptions {
   /** Owned by the caller; `resources` is made in it, and `data` unless there is one elsewhere. */
   readonly folder: string;
   readonly data?: string;
+  /** Absent: `serve`. */
+  readonly role?: Role;
   /** More flags. */
   readonly flags?: readonly string[];
   /** Flags of Node itself. */
@@ -90,10 +93,10 @@ export class Program {
   /** Starts it and does not wait. */
   spawn(): Run {
     if (this.#run && !this.#run.exit) throw new Error('it runs already');
-    const { flags = [], nodeFlags = [] } = this.#options;
+    const { flags = [], nodeFlags = [], role = 'serve' } = this.#options;
     this.#run = new Run({
       args: [
-        ...[...nodeFlags, ENTRY, 'serve', '--port', '0', '--admin-port', '0'],
+        ...[...nodeFlags, ENTRY, role, '--port', '0', '--admin-port', '0'],
         ...['--resources', this.resourcesFolder, '--data', this.dataFolder],
         ...flags,
       ],

@@ -29,6 +29,7 @@ function failed(resourceId: string, message = 'there is no Service x'): Status {
 function show(statuses: readonly Status[], facts: Partial<BannerFacts> = {}): string {
   return banner({
     version: '1.2.3',
+    role: 'serve',
     ingressUrl: 'http://127.0.0.1:8080',
     adminUrl: 'http://127.0.0.1:9090',
     resources: '/shop/resources',

@@ -280,6 +280,7 @@ class FakeTerminal {
         address: '/default/default',
       },
     ],
+    broken: new Promise<never>(() => undefined),
     stop: () => {
       this.events.push('stop');
       return Promise.resolve();

@@ -43,14 +43,17 @@ export class Births {
     this.#found = given.found;
   }
 
-  /** @param newId of the log, if it has none. @throws KNEAR_LOG_FORMAT and what the server says */
-  static async open(options: BirthsOptions, newId: string): Promise<Births> {
+  /**
+   * @param newId of the log, if it has none; absent: another process makes it.
+   * @throws KNEAR_LOG_FORMAT and what the server says
+   */
+  static async open(options: BirthsOptions, newId: string | undefined): Promise<Births> {
     const { jsm, prefix } = options;
     const stream = `${prefix.toUpperCase()}_LOG`;
     const subject = `${prefix}_log.>`;
     const found = { subjects_filter: subject };
     const info = await jsm.streams.info(stream, found).catch((error: unknown) => {
-      if (!isMissing(error)) throw error;
+      if (!isMissing(error) || newId === undefined) throw error;
       const metadata = { 'knear-format': FORMAT, 'knear-log': newId };
       return jsm.streams.add({
         name: stream,

@@ -4,7 +4,7 @@ import { LRUCache } from 'lru-cache';
 
 import { eventSizeBytes, inlineData } from '../../../core/event.ts';
 import { decodeMessage, type StoredMessage } from './message.ts';
-import type { Place } from './places.ts';
+import type { Place } from './place.ts';
 
 /** The egresses of a Broker are given an event within milliseconds: some thousand of 1 KB, or a dozen of the largest. */
 const KEPT_MAX_BYTES = 8 * 1024 * 1024;

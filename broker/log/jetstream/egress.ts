@@ -12,13 +12,14 @@
  * - N5 Who has not started anything yet loses nothing: what waits here for a holder is kept from lapsing (`extend`).
  * - N11 What was settled last is remembered: a copy that was on its way by then is not offered, but acknowledged again.
  * - N6 Numbers follow what this process does, and are never less than what is here. Where they cannot be right, the server is asked
- *   (`isDoubtful`).
+ *   (`isDoubtful`). Where others take of the same queue, what is ready is what the server said with the last message.
+ * - N19 Where others take of the same queue, what nobody here waits for goes back to them at once.
  * - N16 What cannot be read is told to whoever pulls, once for each time that the server gives it, and takes nothing else along.
  */
-import type { Lag } from '../../../core/ports/event-log.ts';
+import type { Lag, PullOptions } from '../../../core/ports/event-log.ts';
 import type { StoredMessage } from './message.ts';
-import type { Place } from './places.ts';
-import type { Puller } from './puller.ts';
+import type { Place } from './place.ts';
+import type { Puller, PullTerms } from './puller.ts';
 import type { Turn } from './turn.ts';
 
 export type RowState = 'ready' | 'open' | 'lapsed' | 'settling' | 'settled';
@@ -55,6 +56,10 @@ interface Waiter {
 export interface EgressOptions {
   readonly timersMax: number;
   readonly turn: Turn;
+  /** Other processes take of the same queue. */
+  readonly isShared: boolean;
+  /** N19 */
+  giveBack(row: Row): void;
 }
 
 export class Egress {
@@ -67,6 +72,8 @@ export class Egress {
   pullers: readonly Puller[] = [];
   /** Something was removed from outside: its numbers are to be asked for. */
   isDoubted = false;
+  /** Of those who pulled last. */
+  terms: PullTerms = { nearness: 'any', isBrief: false };
   /** While it is being dropped, nothing is appended for it. */
   dropping: Promise<void> | undefined;
   /** Messages that are being published for it or by it. */
@@ -80,23 +87,37 @@ export class Egress {
   /** N11, oldest first. */
   readonly #settled = new Set<number>();
   readonly #watched = new WeakSet<AbortSignal>();
-  readonly #timersMax: number;
-  readonly #turn: Turn;
+  /** N6: by durable. */
+  readonly #pending = new Map<string, number>();
+  readonly #options: EgressOptions;
 
-  constructor(id: string, token: string, { timersMax, turn }: EgressOptions) {
+  constructor(id: string, token: string, options: EgressOptions) {
     this.id = id;
     this.token = token;
-    this.#timersMax = timersMax;
-    this.#turn = turn;
+    this.#options = options;
   }
 
   get lag(): Lag {
-    const { ready, delayed, parked } = this.counts;
+    const { delayed, parked } = this.counts;
+    const { ready } = this;
     return {
       ready: Math.max(0, ready),
       delayed: Math.max(0, delayed),
       parked: Math.max(0, parked),
     };
+  }
+
+  /** N6 */
+  get ready(): number {
+    if (!this.#options.isShared) return this.counts.ready;
+    let ready = this.rows.size;
+    for (const pending of this.#pending.values()) ready += pending;
+    return ready;
+  }
+
+  /** N6: what the server has said last. */
+  heard(durable: string, pending: number): void {
+    if (this.#options.isShared) this.#pending.set(durable, pending);
   }
 
   /** Messages that somebody waits for and that are not here. */
@@ -111,18 +132,20 @@ export class Egress {
   get isDoubtful(): boolean {
     if (this.#publishing > 0) return false;
     if (this.isDoubted || this.#isFullOfTimers) return true;
+    if (this.#options.isShared) return false;
     return this.counts.ready !== 0 && this.rows.size === 0 && this.#waiters.length > 0;
   }
 
   get #isFullOfTimers(): boolean {
-    return this.counts.delayed >= this.#timersMax;
+    return this.counts.delayed >= this.#options.timersMax;
   }
 
   /**
    * Resolves with at least one row, or with none when the signal aborts or the log closes.
    * @throws what was told to `fail` (N16)
    */
-  pull(count: number, signal: AbortSignal): Promise<Row[]> {
+  pull(count: number, { signal, nearness = 'any', isBrief = false }: PullOptions): Promise<Row[]> {
+    this.terms = { nearness, isBrief };
     if (signal.aborted || this.#isClosed || count < 1) return Promise.resolve([]);
     if (this.#failure) {
       const { error } = this.#failure;
@@ -150,7 +173,7 @@ export class Egress {
     let at = this.#ready.length;
     while (at > 0 && (this.#ready[at - 1]?.sequence ?? 0) > row.sequence) at -= 1;
     this.#ready.splice(at, 0, row);
-    if (this.#ready.length === 1) this.#turn.atEnd(() => this.#serve());
+    if (this.#ready.length === 1) this.#options.turn.atEnd(() => this.#serve());
   }
 
   /** Who waits is given all that has come in this turn. */
@@ -158,6 +181,12 @@ export class Egress {
     while (this.#waiters.length > 0 && this.#ready.length > 0) {
       const waiter = this.#waiters.shift();
       waiter?.resolve(this.#take(waiter.count));
+    }
+    if (!this.#options.isShared) return;
+    // N19
+    for (const row of this.#ready.splice(0)) {
+      this.rows.delete(row.sequence);
+      this.#options.giveBack(row);
     }
   }
 

@@ -24,16 +24,16 @@ import type { Contents } from './contents.ts';
 import { Egress, type Row } from './egress.ts';
 import type { StoredMessage } from './message.ts';
 import { Subjects, tokenOf } from './names.ts';
-import type { Place, Places } from './places.ts';
+import type { Place } from './place.ts';
+import type { Places } from './places.ts';
 import { Puller } from './puller.ts';
+import { Census } from './census.ts';
 import { repeat } from './repeat.ts';
 import { scheduledOn } from './schedule.ts';
 import type { Turn } from './turn.ts';
 
 /** How often leases are looked at. */
 const LOOK_MS = 1_000;
-/** Numbers that cannot be right are asked for this often. */
-const COUNT_MS = 10_000;
 /** A lapsed row is forgotten after this many leases: whoever held it has ended. */
 const LAPSED_LEASES = 4;
 /** At this many timers an egress is given nothing more: what waits for it is as safe where it is. */
@@ -61,7 +61,15 @@ export interface EgressesOptions {
   /** Milliseconds of `clock` in one of the server's. */
   readonly pace: number;
   readonly timersMax?: number;
+  readonly sharing: Sharing;
 }
+
+/**
+ * - alone: no other process uses this log
+ * - owner: others do; this one makes and removes what is on the server, and looks after its bounds
+ * - guest: the owner does that
+ */
+export type Sharing = 'alone' | 'owner' | 'guest';
 
 interface Source {
   readonly puller: Puller;
@@ -93,7 +101,7 @@ export class Egresses {
     this.#timers = [
       repeat(clock, LOOK_MS, () => this.#look()),
       repeat(clock, LOOK_MS, () => this.#retire([...this.#sources.values()])),
-      repeat(clock, COUNT_MS, () => this.#countAll()),
+      new Census({ places: options.places, clock, sharing: options.sharing }).start(this.#homes),
     ];
     void this.#followConnection();
   }
@@ -120,8 +128,13 @@ export class Egresses {
   }
 
   #add(egressId: string, place: Place): Home {
-    const { timersMax = TIMERS_MAX, turn } = this.#options;
-    const egress = new Egress(egressId, tokenOf(egressId), { timersMax, turn });
+    const { timersMax = TIMERS_MAX, turn, sharing } = this.#options;
+    const egress = new Egress(egressId, tokenOf(egressId), {
+      timersMax,
+      turn,
+      isShared: sharing !== 'alone',
+      giveBack: (row) => this.answer(row, '-NAK'),
+    });
     const home: Home = { egress, place, interest: undefined };
     this.#homes.set(egressId, home);
     return home;
@@ -141,12 +154,37 @@ export class Egresses {
       for (const { ingressId, pool } of sources) await places.ensure(ingressId, pool);
     }
     const named = new Set(interests.map(({ egressId }) => egressId));
-    for (const [id, home] of this.#homes) if (!named.has(id)) home.interest = undefined;
+    for (const home of this.#homes.values()) {
+      if (!named.has(home.egress.id)) this.#leave(home);
+    }
+    if (this.#options.sharing === 'guest') await this.#lookFor(interests);
     const todo = [...interests];
     const work = async () => {
       for (let next = todo.shift(); next; next = todo.shift()) await this.#prepare(next);
     };
     await Promise.all(Array.from({ length: PREPARED_AT_A_TIME }, work));
+  }
+
+  /** Nobody asks for it any more. */
+  #leave(home: Home): void {
+    home.interest = undefined;
+    if (this.#options.sharing !== 'guest' || home.egress.rows.size > 0) return;
+    const { egress } = home;
+    for (const puller of egress.pullers) this.#closePuller(egress, puller);
+    egress.close();
+    this.#homes.delete(egress.id);
+  }
+
+  /** What the owner has made of interests that are new or have changed. */
+  async #lookFor(interests: readonly Interest[]): Promise<void> {
+    const { places } = this.#options;
+    const changed = interests.filter((interest) => {
+      const before = this.#homes.get(interest.egressId)?.interest;
+      return JSON.stringify(before) !== JSON.stringify(interest);
+    });
+    const ingressIds = changed.flatMap(({ sources }) => sources.map(({ ingressId }) => ingressId));
+    const all = new Set(ingressIds.flatMap((id) => places.placeOf(id) ?? []));
+    await Promise.all([...all].map((place) => places.look(place)));
   }
 
   async #prepare(interest: Interest): Promise<void> {
@@ -193,6 +231,8 @@ export class Egresses {
       pace,
       wanted: () =>
         isHeldBack(durable, place, egress) ? 0 : Math.min(egress.wanted, durable.ackPendingMax),
+      terms: () => egress.terms,
+      onEmpty: () => egress.heard(durable.name, 0),
       onGone: () => void this.#recover(egress.id, puller),
       onUnanswered: () => void this.#recoverIfGone(egress.id, puller),
     });
@@ -273,6 +313,7 @@ export class Egresses {
     if (!source) return;
     source.puller.onMessage();
     const { egress, puller, place } = source;
+    egress.heard(ack.durable, ack.pending);
     const known = egress.rows.get(ack.sequence);
     if (known?.acks.has(ack.durable)) {
       this.#comeAgain(known, message, ack);
@@ -403,6 +444,7 @@ export class Egresses {
 
   /** N9: those that have nothing left to give, oldest first. */
   async #retire(sources: readonly Source[]): Promise<void> {
+    if (this.#options.sharing === 'guest') return;
     for (const { puller, egress, place } of sources) {
       const { durable } = puller;
       const all = place.durables.get(egress.token) ?? [];
@@ -414,25 +456,6 @@ export class Egresses {
       await this.#options.places.retire(place, durable).catch(() => {
         egress.pullers = [...egress.pullers, this.#openPuller(egress, place, durable)];
       });
-      egress.ask();
-    }
-  }
-
-  /** N6 */
-  async #countAll(): Promise<void> {
-    const { places } = this.#options;
-    for (const { egress, place } of [...this.#homes.values()]) {
-      if (!egress.isDoubtful || egress.dropping) continue;
-      const before = { ...egress.counts };
-      const { counts, lastSequence } = await places.count(place, egress.token);
-      // What has changed meanwhile is as new as what the server said.
-      const { ready, delayed, parked } = egress.counts;
-      const isSame =
-        before.ready === ready && before.delayed === delayed && before.parked === parked;
-      if (!isSame || !egress.isDoubtful || egress.dropping) continue;
-      Object.assign(egress.counts, counts);
-      egress.isDoubted = false;
-      egress.countedTo = lastSequence;
       egress.ask();
     }
   }

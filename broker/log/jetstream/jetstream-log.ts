@@ -23,18 +23,20 @@ import type {
   Output,
   ParkedEntry,
   Position,
+  PullOptions,
 } from '../../../core/ports/event-log.ts';
 import type { Observer } from '../../../core/ports/observer.ts';
 import type { Clock, Timer } from '../../../core/ports/time.ts';
 import { LogDelivery } from '../log-delivery.ts';
 import { Contents } from './contents.ts';
 import type { Row } from './egress.ts';
-import { Egresses, type Home } from './egresses.ts';
+import { Egresses, type Home, type Sharing } from './egresses.ts';
 import { faultOf } from './faults.ts';
 import { encodeMessage, recordMaxBytesOf } from './message.ts';
 import { Outputs, refusalOf, sizeOf } from './outputs.ts';
 import { Parked } from './parked.ts';
-import { Places, type Place } from './places.ts';
+import type { Place } from './place.ts';
+import { Places } from './places.ts';
 import { Publisher } from './publisher.ts';
 import { repeat, waitAWhile } from './repeat.ts';
 import { Turn } from './turn.ts';
@@ -64,6 +66,8 @@ export interface JetStreamLogOptions {
   readonly trouble?: () => KnearError | undefined;
   /** How the server's time differs from that of `clock`, for tests that cannot wait. */
   readonly server?: ServerTime;
+  /** Absent: `alone`. */
+  readonly sharing?: Sharing;
   /** Work of one egress that may be due later before it is given nothing more; absent: 10,000. */
   readonly timersMax?: number;
 }
@@ -107,6 +111,7 @@ export class JetStreamLog implements EventLog {
       jsm,
       prefix,
       leaseMs: LEASE_MS / server.pace,
+      isGuest: options.sharing === 'guest',
       onGap: (gap) => {
         if (log) log.#egresses.doubt(gap.egressId);
         observer.observe({ kind: 'log-gap', ...gap });
@@ -118,7 +123,7 @@ export class JetStreamLog implements EventLog {
 
   private constructor(options: JetStreamLogOptions, places: Places) {
     const { nc, js, jsm, clock, observer, limits, durability, server = SAME_TIME } = options;
-    const { wants, timersMax } = options;
+    const { wants, timersMax, sharing = 'alone' } = options;
     const turn = new Turn(clock);
     this.#options = options;
     this.#clock = clock;
@@ -133,6 +138,7 @@ export class JetStreamLog implements EventLog {
       wants,
       pace: server.pace,
       ...(timersMax !== undefined && { timersMax }),
+      sharing,
     });
     this.supports = {
       durability,
@@ -241,19 +247,15 @@ export class JetStreamLog implements EventLog {
     }
   }
 
-  async pull(
-    egressId: string,
-    count: number,
-    { signal }: { signal: AbortSignal },
-  ): Promise<Delivery[]> {
+  async pull(egressId: string, count: number, options: PullOptions): Promise<Delivery[]> {
     this.#refuseClosed();
     const home = this.#egresses.find(egressId);
     if (!home) {
       // Not prepared, or gone: whoever pulls for it looks again.
-      await waitAWhile(this.#clock, UNKNOWN_MS, signal);
+      await waitAWhile(this.#clock, UNKNOWN_MS, options.signal);
       return [];
     }
-    const rows = await home.egress.pull(count, signal);
+    const rows = await home.egress.pull(count, options);
     return rows.map((row) => {
       row.offers += 1;
       return new LogDelivery<Row>(this, row, {

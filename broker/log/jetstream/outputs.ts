@@ -14,7 +14,7 @@ import type { Row } from './egress.ts';
 import type { Home } from './egresses.ts';
 import { encodeMessage, type OutMessage } from './message.ts';
 import type { KeptNames, Parked } from './parked.ts';
-import type { Place } from './places.ts';
+import type { Place } from './place.ts';
 import type { Publisher } from './publisher.ts';
 import { schedule } from './schedule.ts';
 

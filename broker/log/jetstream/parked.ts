@@ -17,7 +17,7 @@ import { faultOf } from './faults.ts';
 import { decodeMessage, encodeMessage } from './message.ts';
 import { ignoreMissing, isMissing } from './missing.ts';
 import { Subjects } from './names.ts';
-import type { Place } from './places.ts';
+import type { Place } from './place.ts';
 import type { Publisher } from './publisher.ts';
 import { repeat } from './repeat.ts';
 import { replaceScheduled, schedule } from './schedule.ts';

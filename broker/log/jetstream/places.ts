@@ -2,6 +2,8 @@
  * The streams and durables that the log lives in: made where they are missing, and never removed but for an egress that is
  * gone (`remove`) or a generation that has nothing left to give (`retire`).
  *
+ * Of several processes one makes and removes them, and the others, its guests, only look.
+ *
  * - N7 A stream says in its metadata whose events it has (`knear-ingress-…`): an ingress never moves to another.
  * - N8 `hold` is there before anything is published, and a stream without it that has messages is not used: what it held
  *   would have gone unnoticed.
@@ -23,35 +25,27 @@ import {
   type Durable,
   type Shape,
 } from './durables.ts';
-import { Births, FORMAT, gone, requireFormat, type Gap } from './births.ts';
+import { Births, gone, requireFormat, type Gap } from './births.ts';
 import { faultOf } from './faults.ts';
 import { ignoreMissing, isMissing } from './missing.ts';
 import { HOLD, Subjects, tokenOf } from './names.ts';
+import {
+  add,
+  drop,
+  emptyPlace,
+  INGRESS_KEY,
+  isSame,
+  metadataOf,
+  missingOf,
+  streamName,
+  unheld,
+  type Place,
+} from './place.ts';
 
 /** Channels of a namespace share streams; an acknowledgement costs more the more durables a stream has. */
 const SHARED_EGRESSES_MAX = 100;
-const INGRESS_KEY = 'knear-ingress-';
 /** More than can have been published to a stream since its last number was seen: no position is used twice. */
 const RENEWED_GAP = 1_000_000;
-
-export interface Place {
-  /** Of the stream. */
-  readonly name: string;
-  readonly subjects: Subjects;
-  /** By their tokens. */
-  readonly ingresses: Map<string, string>;
-  /** By the token of their egress. */
-  readonly durables: Map<string, Durable[]>;
-  /** Bytes as of the last look, and what was published since. */
-  bytes: number;
-  /** Of messages that are known of. */
-  lastSequence: number;
-  /** What was there when this process came: messages up to here, and how many wait on `t` and `p`, by egress. */
-  readonly found: {
-    readonly lastSequence: number;
-    readonly held: ReadonlyMap<string, { delayed: number; parked: number }>;
-  };
-}
 
 export interface PlacesOptions {
   readonly js: JetStreamClient;
@@ -60,6 +54,8 @@ export interface PlacesOptions {
   readonly prefix: string;
   /** Of the server, ms. */
   readonly leaseMs: number;
+  /** Another process makes what is missing. */
+  readonly isGuest: boolean;
   /** What an egress may have lost, in words. */
   onGap(gap: Gap): void;
 }
@@ -71,6 +67,7 @@ export class Places {
   readonly #byIngress = new Map<string, Place>();
   /** One at a time for each stream: who comes second finds it made. */
   readonly #making = new Map<string, Promise<Place>>();
+  readonly #looking = new Map<Place, Promise<ReadonlyMap<string, number>>>();
 
   private constructor(options: PlacesOptions, births: Births) {
     this.#options = options;
@@ -80,11 +77,12 @@ export class Places {
   /** Finds what an earlier process has set up. @throws KNEAR_LOG_FORMAT, KNEAR_LOG_CORRUPT and the codes of `faultOf` */
   static async open(options: PlacesOptions): Promise<Places> {
     try {
-      const births = await Births.open(options, randomUUID());
+      const births = await Births.open(options, options.isGuest ? undefined : randomUUID());
       const places = new Places(options, births);
       for await (const info of options.jsm.streams.list(`${options.prefix}.*.>`)) {
         if (info.config.metadata?.['knear-format'] !== undefined) await places.#adopt(info);
       }
+      if (options.isGuest) return places;
       const durables = [...places.all()].map(
         (place) => [place.name, [...place.durables.values()].flat()] as const,
       );
@@ -116,9 +114,26 @@ export class Places {
     const before = this.#making.get(key) ?? Promise.resolve();
     const making = before
       .catch(() => undefined)
-      .then(() => this.placeOf(ingressId) ?? this.#make(ingressId, pool));
+      .then(
+        () =>
+          this.placeOf(ingressId) ??
+          (this.#options.isGuest ? this.#find(ingressId) : this.#make(ingressId, pool)),
+      );
     this.#making.set(key, making);
     return making;
+  }
+
+  /** What another process has made. */
+  async #find(ingressId: string): Promise<Place> {
+    for await (const info of this.#options.jsm.streams.list(`${this.#options.prefix}.*.>`)) {
+      const { name, metadata } = info.config;
+      const known = this.#places.get(name);
+      if (known) this.#ownAll(known, metadata);
+      else if (metadata?.['knear-format'] !== undefined) await this.#adopt(info);
+    }
+    const place = this.placeOf(ingressId);
+    if (place) return place;
+    throw notMadeYet(`a stream for ${ingressId}`);
   }
 
   async #make(ingressId: string, pool: string | undefined): Promise<Place> {
@@ -157,11 +172,13 @@ export class Places {
       if (consumer.name === HOLD) isHeld = true;
       else add(place, durableOf(consumer));
     }
-    if (!isHeld) {
-      if (info.state.messages > 0) throw unheld(name);
-      await this.#makeHold(place);
-    }
+    if (!isHeld && info.state.messages > 0) throw unheld(name);
+    if (!isHeld && !this.#options.isGuest) await this.#makeHold(place);
     this.#places.set(name, place);
+    this.#ownAll(place, metadata);
+  }
+
+  #ownAll(place: Place, metadata: Readonly<Record<string, string>> = {}): void {
     for (const [key, value] of Object.entries(metadata)) {
       if (key.startsWith(INGRESS_KEY)) this.#own(place, value);
     }
@@ -195,6 +212,7 @@ export class Places {
 
   /** @returns the durables of the egress, the ones that drain included; all of them exist then. */
   async ensureEgress(place: Place, interest: Interest): Promise<readonly Durable[]> {
+    if (this.#options.isGuest) return this.#findEgress(place, interest);
     try {
       return await this.#ensureEgress(place, interest);
     } catch (error) {
@@ -202,6 +220,55 @@ export class Places {
       await this.#renew(place);
       return this.#ensureEgress(place, interest);
     }
+  }
+
+  /** As they are: who has made them may be of another version, which sorts events by other filters. */
+  async #findEgress(place: Place, { egressId }: Interest): Promise<readonly Durable[]> {
+    const find = () => place.durables.get(tokenOf(egressId)) ?? [];
+    if (find().length === 0) await this.look(place);
+    const durables = find();
+    if (durables.length === 0) throw notMadeYet(`a consumer for ${egressId}`);
+    return durables;
+  }
+
+  /** What durables there are by now, and what waits for each. Who asks while somebody looks gets what he finds. */
+  look(place: Place): Promise<ReadonlyMap<string, number>> {
+    const looking = this.#looking.get(place) ?? this.#look(place);
+    this.#looking.set(place, looking);
+    return looking;
+  }
+
+  async #look(place: Place): Promise<ReadonlyMap<string, number>> {
+    try {
+      const waiting = new Map<string, number>();
+      const durables = new Map<string, Durable[]>();
+      for await (const info of this.#options.jsm.consumers.list(place.name)) {
+        if (info.name === HOLD) continue;
+        const durable = durableOf(info);
+        durables.set(durable.egress, [...(durables.get(durable.egress) ?? []), durable]);
+        waiting.set(durable.egress, (waiting.get(durable.egress) ?? 0) + durable.found);
+      }
+      for (const egress of place.durables.keys())
+        if (!durables.has(egress)) place.durables.delete(egress);
+      for (const [egress, all] of durables) place.durables.set(egress, all);
+      return waiting;
+    } finally {
+      this.#looking.delete(place);
+    }
+  }
+
+  /** What waits for each egress of a stream, by token. */
+  async countAll(
+    place: Place,
+  ): Promise<Map<string, { ready: number; delayed: number; parked: number }>> {
+    const held = await this.#countHeld(place.name, place.subjects);
+    const waiting = await this.look(place);
+    return new Map(
+      [...place.durables.keys()].map((egress) => {
+        const { delayed = 0, parked = 0 } = held.get(egress) ?? {};
+        return [egress, { ready: waiting.get(egress) ?? 0, delayed, parked }];
+      }),
+    );
   }
 
   /** Somebody has deleted the stream. */
@@ -273,6 +340,8 @@ export class Places {
   /** A durable is not there any more, though nobody here has removed it. */
   async lost(place: Place, durable: Durable): Promise<void> {
     drop(place, durable);
+    // Deleted by hand or because nobody needs it any more: its maker knows.
+    if (this.#options.isGuest) return;
     this.#options.onGap({ egressId: durable.egressId, detail: gone(durable.name) });
     // Said once (N14).
     await this.#births.forget(place.name, durable);
@@ -318,7 +387,7 @@ export class Places {
       place.bytes = state.bytes;
       place.lastSequence = Math.max(place.lastSequence, state.last_seq);
       const expected = 1 + [...place.durables.values()].flat().length;
-      if (state.consumer_count < expected) await this.#checkHold(place);
+      if (state.consumer_count < expected && !this.#options.isGuest) await this.#checkHold(place);
     }
   }
 
@@ -369,62 +438,7 @@ export class Places {
   }
 }
 
-function unheld(stream: string): KnearError {
-  return new KnearError(
-    'KNEAR_LOG_CORRUPT',
-    `the stream ${stream} has lost its consumer ${HOLD}, so retries and parked events may be missing: see docs/nats.md`,
-  );
-}
-
-function streamName(prefix: string, token: string): string {
-  return `${prefix.toUpperCase()}_${token}`;
-}
-
-function emptyPlace(name: string, subjects: Subjects): Place {
-  const found = { lastSequence: 0, held: new Map() };
-  return {
-    name,
-    subjects,
-    ingresses: new Map(),
-    durables: new Map(),
-    bytes: 0,
-    lastSequence: 0,
-    found,
-  };
-}
-
-function metadataOf(ingressIds: readonly string[]): Record<string, string> {
-  return {
-    'knear-format': FORMAT,
-    ...Object.fromEntries(ingressIds.map((id) => [INGRESS_KEY + tokenOf(id), id])),
-  };
-}
-
-function add({ durables }: Place, durable: Durable): void {
-  durables.set(durable.egress, [...(durables.get(durable.egress) ?? []), durable]);
-}
-
-function drop({ durables }: Place, { egress, name }: Durable): void {
-  const others = durables.get(egress)?.filter((durable) => durable.name !== name) ?? [];
-  durables.set(egress, others);
-}
-
-function isSame(current: readonly Durable[], shapes: readonly Shape[]): boolean {
-  return current.length === shapes.length && missingOf(current, shapes)?.length === 0;
-}
-
-/** What is not there of them; `undefined` if something is there that is none of them. */
-function missingOf(
-  current: readonly Durable[],
-  shapes: readonly Shape[],
-): readonly Shape[] | undefined {
-  const isOf = (durable: Durable, { part, filters }: Shape) =>
-    durable.part === part && hasSame(durable.filters, filters);
-  if (current.some((durable) => !shapes.some((shape) => isOf(durable, shape)))) return undefined;
-  return shapes.filter((shape) => !current.some((durable) => isOf(durable, shape)));
-}
-
-function hasSame(some: readonly string[], others: readonly string[]): boolean {
-  const set = new Set(some);
-  return set.size === others.length && others.every((filter) => set.has(filter));
+function notMadeYet(what: string): KnearError {
+  const detail = `there is not ${what} yet: it is made by knear controller, which may not run or may not have got so far`;
+  return new KnearError('KNEAR_LOG_FAILED', detail);
 }

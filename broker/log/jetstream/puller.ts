@@ -10,11 +10,19 @@
 import { nanos, type Msg, type NatsConnection } from '@nats-io/transport-node';
 
 import type { Clock, Timer } from '../../../core/ports/time.ts';
+import type { Nearness } from '../../../core/rules/nearness.ts';
 import type { Durable } from './durables.ts';
 import type { Turn } from './turn.ts';
 
-/** Requests are made anew this often, so that one that was lost costs this much time at most. */
+/**
+ * Requests are made anew this often, so that one that was lost costs this much time at most. Less than a lease: who stands still
+ * is given nothing twice.
+ */
 const EXPIRES_MS = 10_000;
+/** Of somebody who will not wait. */
+const BRIEF_MS = 50;
+/** Among those who wait, the lowest is served first. */
+const PRIORITY: Readonly<Record<Nearness, number>> = { pod: 0, node: 1, zone: 2, any: 5 };
 /** What the answer to an expired request may take. */
 const SLACK_MS = 2_000;
 /** After a refusal, which is at once. */
@@ -35,6 +43,11 @@ interface Request {
   readonly untilMs: number;
 }
 
+export interface PullTerms {
+  readonly nearness: Nearness;
+  readonly isBrief: boolean;
+}
+
 export interface PullerOptions {
   readonly nc: NatsConnection;
   readonly clock: Clock;
@@ -47,6 +60,10 @@ export interface PullerOptions {
   readonly pace: number;
   /** How many are waited for, the ones that are asked for already included. */
   wanted(): number;
+  /** Of those who pulled last. */
+  terms(): PullTerms;
+  /** Nothing has come for as long as somebody waited. */
+  onEmpty(): void;
   /** The durable is not there any more. */
   onGone(): void;
   /** Nobody has answered: it is not there any more, or not there yet. Asked again soon. */
@@ -73,16 +90,19 @@ export class Puller {
   /** Makes sure that as many are asked for as are wanted. */
   ask(): void {
     if (this.#isClosed || this.#retry !== undefined) return;
-    const { nc, clock, turn, inbox, pace, wanted } = this.#options;
+    const { nc, clock, turn, inbox, pace, wanted, terms } = this.#options;
     const needed = wanted();
     const batch = needed - this.#asked;
     // Half of it is on its way: a request for each message would cost as much as the message.
     if (batch <= 0 || 2 * this.#asked > needed || nc.isClosed()) return;
     this.#count += 1;
     const id = String(this.#count);
-    this.#requests.set(id, { left: batch, untilMs: clock.monotonicMs() + EXPIRES_MS + SLACK_MS });
+    const { nearness, isBrief } = terms();
+    const forMs = isBrief ? BRIEF_MS : EXPIRES_MS;
+    this.#requests.set(id, { left: batch, untilMs: clock.monotonicMs() + forMs + SLACK_MS });
     this.#asked += batch;
-    const request = { batch, expires: nanos(EXPIRES_MS / pace), group: GROUP, priority: 0 };
+    const expires = nanos(forMs / pace);
+    const request = { batch, expires, group: GROUP, priority: PRIORITY[nearness] };
     const reply = `${inbox}.${this.durable.name}.${id}`;
     turn.atEnd(() => {
       if (!nc.isClosed()) nc.publish(this.#subject, JSON.stringify(request), { reply });
@@ -107,6 +127,7 @@ export class Puller {
     if (code === CONFLICT && /deleted/i.test(description)) {
       this.#options.onGone();
     } else if (code === EXPIRED) {
+      this.#options.onEmpty();
       this.ask();
     } else {
       if (code === UNANSWERED) this.#options.onUnanswered();

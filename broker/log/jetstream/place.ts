@@ -1,0 +1,86 @@
+/** A stream of the log and what is known of it: whose events it has, and who is given them. */
+import { KnearError } from '../../../core/errors.ts';
+import { FORMAT } from './births.ts';
+import type { Durable, Shape } from './durables.ts';
+import { HOLD, tokenOf, type Subjects } from './names.ts';
+
+export const INGRESS_KEY = 'knear-ingress-';
+
+export interface Place {
+  /** Of the stream. */
+  readonly name: string;
+  readonly subjects: Subjects;
+  /** By their tokens. */
+  readonly ingresses: Map<string, string>;
+  /** By the token of their egress. */
+  readonly durables: Map<string, Durable[]>;
+  /** Bytes as of the last look, and what was published since. */
+  bytes: number;
+  /** Of messages that are known of. */
+  lastSequence: number;
+  /** What was there when this process came: messages up to here, and how many wait on `t` and `p`, by egress. */
+  readonly found: {
+    readonly lastSequence: number;
+    readonly held: ReadonlyMap<string, { delayed: number; parked: number }>;
+  };
+}
+
+export function unheld(stream: string): KnearError {
+  return new KnearError(
+    'KNEAR_LOG_CORRUPT',
+    `the stream ${stream} has lost its consumer ${HOLD}, so retries and parked events may be missing: see docs/nats.md`,
+  );
+}
+
+export function streamName(prefix: string, token: string): string {
+  return `${prefix.toUpperCase()}_${token}`;
+}
+
+export function emptyPlace(name: string, subjects: Subjects): Place {
+  const found = { lastSequence: 0, held: new Map() };
+  return {
+    name,
+    subjects,
+    ingresses: new Map(),
+    durables: new Map(),
+    bytes: 0,
+    lastSequence: 0,
+    found,
+  };
+}
+
+export function metadataOf(ingressIds: readonly string[]): Record<string, string> {
+  return {
+    'knear-format': FORMAT,
+    ...Object.fromEntries(ingressIds.map((id) => [INGRESS_KEY + tokenOf(id), id])),
+  };
+}
+
+export function add({ durables }: Place, durable: Durable): void {
+  durables.set(durable.egress, [...(durables.get(durable.egress) ?? []), durable]);
+}
+
+export function drop({ durables }: Place, { egress, name }: Durable): void {
+  const others = durables.get(egress)?.filter((durable) => durable.name !== name) ?? [];
+  durables.set(egress, others);
+}
+
+export function isSame(current: readonly Durable[], shapes: readonly Shape[]): boolean {
+  return current.length === shapes.length && missingOf(current, shapes)?.length === 0;
+}
+
+/** What is not there of them; `undefined` if something is there that is none of them. */
+export function missingOf(
+  current: readonly Durable[],
+  shapes: readonly Shape[],
+): readonly Shape[] | undefined {
+  const isOf = (durable: Durable, { part, filters }: Shape) =>
+    durable.part === part && hasSame(durable.filters, filters);
+  if (current.some((durable) => !shapes.some((shape) => isOf(durable, shape)))) return undefined;
+  return shapes.filter((shape) => !current.some((durable) => isOf(durable, shape)));
+}
+
+function hasSame(some: readonly string[], others: readonly string[]): boolean {
+  const set = new Set(some);
+  return set.size === others.length && others.every((filter) => set.has(filter));
+}

@@ -1,0 +1,61 @@
+/**
+ * Ready means that everybody who is there goes by it (C7): which resources of what was published last that holds for.
+ *
+ * It owns what was published, and what of it everybody is known to have had: a resource that has not changed since stays Ready
+ * while others change.
+ */
+import type { Instance, Role } from '../../core/ports/topology-feed.ts';
+import type { Topology } from '../../core/topology.ts';
+
+export interface Wait {
+  readonly reason: 'NoIngress' | 'NoDispatcher' | 'DataPlaneBehind';
+  readonly message: string;
+}
+
+const PARTS: readonly { readonly role: Role; readonly wait: Wait }[] = [
+  {
+    role: 'ingress',
+    wait: { reason: 'NoIngress', message: 'no knear ingress is there to take events' },
+  },
+  {
+    role: 'dispatcher',
+    wait: { reason: 'NoDispatcher', message: 'no knear dispatcher is there to deliver events' },
+  },
+];
+
+export class Barrier {
+  #revision = 0;
+  /** By resource, as published last, and as everybody has had it. */
+  #published = new Map<string, string>();
+  #proven = new Map<string, string>();
+  #instances: readonly Instance[] = [];
+
+  published(topology: Topology): void {
+    this.#revision = topology.revision;
+    const parts = [...topology.ingresses.values(), ...topology.egresses.values()];
+    this.#published = new Map(parts.map((part) => [part.id, JSON.stringify(part)]));
+    this.#look();
+  }
+
+  /** @param instances all who are there */
+  present(instances: readonly Instance[]): void {
+    this.#instances = instances.filter(({ role }) => role !== 'controller');
+    this.#look();
+  }
+
+  #look(): void {
+    const isEverybody = this.#instances.every(({ revision }) => revision >= this.#revision);
+    if (isEverybody && this.#instances.length > 0) this.#proven = this.#published;
+  }
+
+  /** Why a resource is not Ready yet; `undefined`: nothing here is in its way. */
+  waitOf(resourceId: string): Wait | undefined {
+    const missing = PARTS.find(({ role }) => this.#instances.every((each) => each.role !== role));
+    if (missing) return missing.wait;
+    const published = this.#published.get(resourceId);
+    if (published === undefined || this.#proven.get(resourceId) === published) return undefined;
+    const behind = this.#instances.filter(({ revision }) => revision < this.#revision);
+    const names = behind.map(({ role, id }) => `${role} ${id}`).join(', ');
+    return { reason: 'DataPlaneBehind', message: `these do not go by it yet: ${names}` };
+  }
+}

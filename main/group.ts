@@ -1,0 +1,170 @@
+/**
+ * This process among those that share a NATS server: who is there, who decides, and whether everybody goes by the same.
+ *
+ * It owns its place in the group, for a controller the lease and the barrier as well.
+ */
+import type { Logger } from 'pino';
+
+import type { NatsLink } from '../broker/log/jetstream/connection.ts';
+import { Barrier, type Wait } from '../controller/feed/barrier.ts';
+import { Leadership } from '../controller/feed/leadership.ts';
+import { NatsFeed } from '../controller/feed/nats-feed.ts';
+import { KnearError } from '../core/errors.ts';
+import type { Role, TopologyFeed } from '../core/ports/topology-feed.ts';
+import type { Topology } from '../core/topology.ts';
+import { natsLoadReports } from './load-reports.ts';
+import { packageVersion, type Settings } from './settings.ts';
+import { stayAlive, systemClock as clock } from './time.ts';
+
+/** How often the barrier is looked at: what a person who has changed a resource does not notice. */
+const LOOK_MS = 250;
+/** What somebody has deleted or overwritten by hand is put right within this time. */
+const PUBLISH_AGAIN_MS = 10_000;
+/** Between two tries to publish. */
+const AGAIN_MS = 1_000;
+
+export interface GroupOptions {
+  readonly role: Exclude<Role, 'serve'>;
+  readonly link: NatsLink;
+  readonly prefix: string;
+  readonly settings: Settings;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+export class Group {
+  readonly feed: TopologyFeed;
+  /** Rejects when this process cannot go on. */
+  readonly broken: Promise<never>;
+  readonly #options: GroupOptions;
+  readonly #barrier = new Barrier();
+  readonly #leadership: Leadership | undefined;
+  readonly #stop = new AbortController();
+  #breakOff: (error: unknown) => void = () => undefined;
+  #onLeading: () => void = () => undefined;
+  #published: Topology | undefined;
+
+  constructor(options: GroupOptions) {
+    const { role, link, prefix, settings, logger } = options;
+    this.#options = options;
+    this.broken = new Promise((_, reject) => {
+      this.#breakOff = reject;
+    });
+    // Whoever runs this process looks at it when he wants to.
+    this.broken.catch(() => undefined);
+    this.feed = new NatsFeed({
+      js: link.js,
+      prefix,
+      clock,
+      mayMake: role === 'controller',
+      self: {
+        role,
+        version: packageVersion(),
+        vantages: role === 'dispatcher' ? settings.vantages : [],
+      },
+      onTrouble: (error) => {
+        if (error) logger.warn({ code: error.code }, error.message);
+        else logger.info('the Topology can be read again');
+      },
+    });
+    if (role === 'controller') {
+      this.#leadership = new Leadership({
+        js: link.js,
+        prefix,
+        clock,
+        onChange: (isLeading) => this.#onLeadership(isLeading),
+      });
+    }
+  }
+
+  /** Of a controller: resolves when it is the one that decides. @throws the reason of the abort */
+  async leads(): Promise<void> {
+    const { signal, logger } = this.#options;
+    if (!this.#leadership || this.#leadership.isLeading) return;
+    logger.info('waiting until no other controller leads');
+    const callOff = stayAlive();
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#onLeading = resolve;
+        if (this.#leadership?.isLeading) resolve();
+        signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+      });
+    } finally {
+      callOff();
+    }
+  }
+
+  /** C7 */
+  get isConfirmed(): boolean {
+    return this.feed.isConfirmed;
+  }
+
+  /** For a dispatcher: the others. */
+  get others() {
+    const { link, prefix } = this.#options;
+    return {
+      reports: natsLoadReports(link, prefix),
+      ownId: this.feed.id,
+      instances: () => this.feed.instances().filter(({ role }) => role === 'dispatcher'),
+    };
+  }
+
+  /** Why a resource is not Ready for everybody. */
+  waitOf(resourceId: string): Wait | undefined {
+    return this.#barrier.waitOf(resourceId);
+  }
+
+  /** This process goes by it. A controller hands it out, and resolves when it has or is stopped. */
+  async applied(topology: Topology): Promise<void> {
+    if (this.#options.role !== 'controller') {
+      this.feed.applied(topology.revision);
+      return;
+    }
+    this.#published = topology;
+    await this.#publish(topology);
+  }
+
+  /** Of a controller. @param onChange what is Ready may have changed */
+  watch(onChange: () => void): void {
+    const look = () => {
+      if (this.#stop.signal.aborted) return;
+      this.#barrier.present(this.feed.instances());
+      onChange();
+      clock.after(LOOK_MS, look);
+    };
+    const again = async () => {
+      if (this.#stop.signal.aborted) return;
+      if (this.#published) await this.#publish(this.#published);
+      clock.after(PUBLISH_AGAIN_MS, () => void again());
+    };
+    look();
+    clock.after(PUBLISH_AGAIN_MS, () => void again());
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#leadership?.close();
+    await this.feed.close();
+  }
+
+  async #publish(topology: Topology): Promise<void> {
+    // A newer one takes its place.
+    while (!this.#stop.signal.aborted && this.#published === topology) {
+      try {
+        const revision = await this.feed.publish(topology);
+        this.#barrier.published({ ...topology, revision });
+        return;
+      } catch (error) {
+        this.#options.logger.warn({ err: error }, 'the Topology is to be published again');
+        await new Promise<void>((resolve) => clock.after(AGAIN_MS, resolve));
+      }
+    }
+  }
+
+  #onLeadership(isLeading: boolean): void {
+    if (isLeading) return this.#onLeading();
+    if (this.#stop.signal.aborted) return;
+    const detail = 'another controller may lead by now, so this one ends: start it again';
+    this.#breakOff(new KnearError('KNEAR_LEASE_GONE', detail));
+  }
+}
