@@ -10,9 +10,13 @@
  */
 import type { Logger } from 'pino';
 
+import type { OpenIngress } from '../broker/ingress.ts';
+import type { PayloadKeeper } from '../broker/payload/payloads.ts';
 import type { ResourceStatus } from '../controller/reconcile.ts';
+import type { EventLog } from '../core/ports/event-log.ts';
 import type { Role } from '../core/ports/topology-feed.ts';
 import { interestsOf } from '../core/rules/interests.ts';
+import type { Dispatcher } from '../dispatcher/dispatcher.ts';
 import { Gone } from '../dispatcher/gone.ts';
 import { openAdmin } from './admin.ts';
 import { embeddedEngine, untilAnswered, type Engine, type EngineContext } from './engine.ts';
@@ -24,6 +28,7 @@ import { openTails } from './inside/tail.ts';
 import { closeAll } from './lifecycle.ts';
 import { logObserver } from './observe/log-observer.ts';
 import { composeObservers, openMetrics } from './observe/metrics.ts';
+import type { Tracing } from './observe/tracing.ts';
 import {
   CUT_MS,
   healthOf,
@@ -81,33 +86,16 @@ interface OpenContext extends EngineContext {
 
 async function open(settings: Settings, context: OpenContext): Promise<Running> {
   const { logger, opened, signal, role } = context;
-  const takes = role === 'serve' || role === 'ingress';
-  const delivers = role === 'serve' || role === 'dispatcher';
   const { engine, source, group } = await openSource(settings, context);
-  const { inForce } = source;
+  const { inForce, plan } = source;
   const tracing = await openTraces(settings, { inForce, logger, opened });
-
-  const topology = () => inForce.topology;
-  const metrics = openMetrics({
-    topology,
-    lag: (egressId) => log.lag(egressId),
-    state: () => log.state,
-    usage: () => log.usage,
-    payloads: () => payloads,
-    door: () => door ?? NO_DOOR,
-    open: () => ({ count: dispatcher?.open ?? 0, bytes: dispatcher?.openBytes ?? 0 }),
-    slots: () => dispatcher?.slots() ?? [],
-    ...(tracing && { spans: () => tracing.counts }),
+  const watchers = openWatchers(settings, {
+    source,
+    logger,
+    tracing,
+    watched: () => ({ log, payloads, door, dispatcher }),
   });
-  const tails = openTails({ topology, clock });
-  const explain = openExplain({ eventsMax: settings.explainEvents, topology, clock });
-  const observer = composeObservers(
-    metrics.observer,
-    logObserver(logger),
-    tails.observer,
-    explain.observer,
-    ...(source.plan ? [source.plan.observer] : []),
-  );
+  const { observer, explain } = watchers;
   const { log, claims, payloads } = await engine.open({
     observer,
     match: explain.match(inForce.match),
@@ -125,13 +113,13 @@ async function open(settings: Settings, context: OpenContext): Promise<Running> 
     opened,
     ...(group && { isConfirmed: () => group.isConfirmed, others: group.others }),
   };
-  const dispatcher = delivers
-    ? openDispatcher(settings, parts, { isOnly: role === 'serve' })
-    : undefined;
+  const delivers = role === 'serve' || role === 'dispatcher';
+  const isOnly = role === 'serve';
+  const dispatcher = delivers ? openDispatcher(settings, parts, { isOnly }) : undefined;
+  const takes = role === 'serve' || role === 'ingress';
   const door = takes ? await openDoor(settings, dispatcher, parts) : undefined;
-  if (door) source.plan?.servedAt(door.url);
+  if (door) plan?.servedAt(door.url);
   const gone = role === 'controller' ? openGone(settings, parts) : undefined;
-  const { plan } = source;
   if (plan) group?.watch(() => plan.look());
   const apply = async () => {
     dispatcher?.apply(inForce.topology);
@@ -140,18 +128,17 @@ async function open(settings: Settings, context: OpenContext): Promise<Running> 
   };
   await apply();
 
-  const parked = openParked({ log, payloads, topology, clock, logger });
+  const parked = openParked({ log, payloads, topology: () => inForce.topology, clock, logger });
   opened.push(() => within(CUT_MS, parked.close()));
-
   const admin = await openAdmin({
     host: settings.adminHost,
     port: settings.adminPort,
-    metrics,
+    metrics: watchers.metrics,
     health: () => healthOf({ log, payloads, ...(door && group && { group }) }),
-    resources: () => source.plan?.statuses ?? [],
-    problems: () => source.plan?.problems ?? [],
+    resources: () => plan?.statuses ?? [],
+    problems: () => plan?.problems ?? [],
     routes: [
-      tails.route,
+      watchers.tails.route,
       ...explain.routes,
       ...parked.routes,
       ...payloadRoutes({ claims, payloads, clock, logger }),
@@ -169,10 +156,53 @@ async function open(settings: Settings, context: OpenContext): Promise<Running> 
   return {
     ...(door && { ingressUrl: door.url }),
     adminUrl: admin.url,
-    statuses: () => source.plan?.statuses ?? [],
+    statuses: () => plan?.statuses ?? [],
     broken: group?.broken ?? new Promise<never>(() => undefined),
     stop: () => (stopping ??= closeAll(opened, logger)),
   };
+}
+
+/** What is looked at once it is open. */
+interface Watched {
+  readonly log: EventLog;
+  readonly payloads: PayloadKeeper;
+  readonly door: OpenIngress | undefined;
+  readonly dispatcher: Dispatcher | undefined;
+}
+
+interface WatcherParts extends Pick<Stand, 'source'> {
+  readonly logger: Logger;
+  readonly tracing: Tracing | undefined;
+  watched(): Watched;
+}
+
+/** Who is told what happens to events, and tells of it. */
+function openWatchers(settings: Settings, { source, logger, tracing, watched }: WatcherParts) {
+  const topology = () => source.inForce.topology;
+  const metrics = openMetrics({
+    topology,
+    lag: (egressId) => watched().log.lag(egressId),
+    state: () => watched().log.state,
+    usage: () => watched().log.usage,
+    payloads: () => watched().payloads,
+    door: () => watched().door ?? NO_DOOR,
+    open: () => {
+      const { dispatcher } = watched();
+      return { count: dispatcher?.open ?? 0, bytes: dispatcher?.openBytes ?? 0 };
+    },
+    slots: () => watched().dispatcher?.slots() ?? [],
+    ...(tracing && { spans: () => tracing.counts }),
+  });
+  const tails = openTails({ topology, clock });
+  const explain = openExplain({ eventsMax: settings.explainEvents, topology, clock });
+  const observer = composeObservers(
+    metrics.observer,
+    logObserver(logger),
+    tails.observer,
+    explain.observer,
+    ...(source.plan ? [source.plan.observer] : []),
+  );
+  return { metrics, tails, explain, observer };
 }
 
 /** What the process stands on, and what it goes by. */

@@ -9,12 +9,14 @@ import { jetstream, jetstreamManager, type JetStreamManager } from '@nats-io/jet
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 
 import { JetStreamLog, type JetStreamLogLimits } from '../../broker/log/jetstream/jetstream-log.ts';
-import { tokenOf } from '../../broker/log/jetstream/names.ts';
+import { durableOf } from '../../broker/log/jetstream/durables.ts';
+import type { Sharing } from '../../broker/log/jetstream/egresses.ts';
+import { Subjects, tokenOf } from '../../broker/log/jetstream/names.ts';
 import type { CloudEvent } from '../../core/event.ts';
-import type { Delivery, EventLog, Interest, Match } from '../../core/ports/event-log.ts';
+import type { Delivery, EventLog, Interest, Lag, Match } from '../../core/ports/event-log.ts';
 import type { Happening } from '../../core/ports/observer.ts';
 import { timelyTest, type TimelyTest } from '../conformance/timely.ts';
-import { eventually } from '../e2e/eventually.ts';
+import { eventually, pause } from '../e2e/eventually.ts';
 import { RacingClock } from '../fakes/racing-clock.ts';
 import { openNats, type Nats } from '../servers/nats.ts';
 import { openPulse, type Pulse } from './jetstream-pulse.ts';
@@ -40,6 +42,8 @@ export interface ProcessOptions {
   readonly durability?: 'process' | 'machine';
   /** Absent: `PACE`. */
   readonly pace?: number;
+  /** Absent: `alone`. */
+  readonly sharing?: Sharing;
   /** The connection that the log gets, for faults of it. */
   readonly ncOf?: (nc: NatsConnection) => NatsConnection;
 }
@@ -67,7 +71,7 @@ const matchTo: Match = (_ingressId, { attributes }) => {
 
 export async function openProcess(options: ProcessOptions): Promise<Process> {
   const { url, prefix, match = matchTo, limits, timersMax, pace = PACE } = options;
-  const { durability = 'process' } = options;
+  const { durability = 'process', sharing = 'alone' } = options;
   const wants =
     options.wants ??
     ((egressId, ingressId, event) => match(ingressId, event).egressIds.includes(egressId));
@@ -92,6 +96,7 @@ export async function openProcess(options: ProcessOptions): Promise<Process> {
       durability,
       limits: { ...WIDE, ...limits },
       prefix,
+      sharing,
       server: { pace, wallMs: (atMs) => clock.realWallMs(atMs) },
       ...(timersMax !== undefined && { timersMax }),
     });
@@ -210,6 +215,54 @@ export async function removeStreams({ jsm }: Process, prefix: string): Promise<v
   for await (const { config } of jsm.streams.list(`${prefix}.>`)) {
     await jsm.streams.delete(config.name);
   }
+}
+
+/** Resolves when what the server has to say about what was done is here, and the log knows how large it is. */
+export async function quiet(process: Process, prefix: string): Promise<void> {
+  // What it has to say is on its way after a round trip. Leases go on meanwhile, so no longer.
+  for (let turn = 0; turn < 2; turn += 1) {
+    await process.nc.flush();
+    await pause(30);
+  }
+  // The size is asked for once a second.
+  await eventually(
+    'measured',
+    async () => process.log.usage.bytes === (await sizeOf(process, prefix)),
+  );
+}
+
+/** Bytes of the streams with events, as the server counts them. */
+async function sizeOf({ jsm }: Process, prefix: string): Promise<number> {
+  let bytes = 0;
+  for await (const { config, state } of jsm.streams.list(`${prefix}.*.>`)) {
+    if (!config.name.endsWith('_LOG')) bytes += state.bytes;
+  }
+  return bytes;
+}
+
+/** What waits for each egress, as the server counts it. */
+export async function countAll({ jsm }: Process, prefix: string): Promise<Map<string, Lag>> {
+  const lags = new Map<string, { ready: number; delayed: number; parked: number }>();
+  for await (const { config } of jsm.streams.list(`${prefix}.*.>`)) {
+    const { name } = config;
+    if (name.endsWith('_LOG')) continue;
+    const { state } = await jsm.streams.info(name, { subjects_filter: '>' });
+    const held = Object.keys(state.subjects ?? {}).flatMap((each) => Subjects.held(each) ?? []);
+    const ids = new Map<string, string>();
+    for await (const consumer of jsm.consumers.list(name)) {
+      const { egress, egressId, found } = durableOf(consumer);
+      if (egressId === '') continue;
+      ids.set(egress, egressId);
+      const lag = lags.get(egressId) ?? { ready: 0, delayed: 0, parked: 0 };
+      lags.set(egressId, lag);
+      lag.ready += found;
+    }
+    for (const { kind, egress } of held) {
+      const lag = lags.get(ids.get(egress) ?? '');
+      if (lag) lag[kind === 't' ? 'delayed' : 'parked'] += 1;
+    }
+  }
+  return lags;
 }
 
 export function eventTo(

@@ -9,7 +9,7 @@
  */
 import { describe } from '@jest/globals';
 
-import type { EventLog, LogSupports, Match } from '../../core/ports/event-log.ts';
+import type { EventLog, Lag, LogSupports, Match } from '../../core/ports/event-log.ts';
 import { describeAppends } from './event-log/appends.ts';
 import { describeClose } from './event-log/close.ts';
 import { describeDrop } from './event-log/drop.ts';
@@ -29,6 +29,11 @@ export interface LogAdapter {
   readonly isEarly: boolean;
   /** Has something that outlives a log, so that `restart` makes sense. */
   readonly hasRestart: boolean;
+  /**
+   * The log is one process' part of one that several share. Left out is what such a part cannot know: that another process has
+   * dropped an egress, and what an egress would want that nobody has named here.
+   */
+  readonly isShared?: boolean;
   /** Opens an empty log. */
   open(options: OpenOptions): Promise<OpenLog>;
 }
@@ -53,6 +58,8 @@ export interface OpenLog {
    * was slow. Absent where that cannot be: time moves as `skip` says.
    */
   lateMs?(): Promise<number>;
+  /** What waits for each egress, where the log itself learns that later. Absent: its own numbers are right at once. */
+  count?(): Promise<ReadonlyMap<string, Lag>>;
   /** Resolves when nothing moves any more: what can be offered would be, what is settled is flushed. */
   quiet(): Promise<void>;
   /** Closes the log and opens it again over what it left. Called only where `hasRestart`. */

@@ -15,12 +15,13 @@ import {
 } from '@nats-io/transport-node';
 
 import { eventSizeBytes, type CloudEvent } from '../../../core/event.ts';
-import { EXTEND_MS, LEASE_MS, type Interest } from '../../../core/ports/event-log.ts';
+import type { Interest } from '../../../core/ports/event-log.ts';
 import type { Observer } from '../../../core/ports/observer.ts';
 import type { Clock, Timer } from '../../../core/ports/time.ts';
 import { readAck, type Ack } from './ack.ts';
 import { isLine, isOldest, untilOf, type Durable } from './durables.ts';
 import type { Contents } from './contents.ts';
+import { Leases } from './leases.ts';
 import { Egress, type Row } from './egress.ts';
 import type { StoredMessage } from './message.ts';
 import { Subjects, tokenOf } from './names.ts';
@@ -34,8 +35,6 @@ import type { Turn } from './turn.ts';
 
 /** How often leases are looked at. */
 const LOOK_MS = 1_000;
-/** A lapsed row is forgotten after this many leases: whoever held it has ended. */
-const LAPSED_LEASES = 4;
 /** At this many timers an egress is given nothing more: what waits for it is as safe where it is. */
 const TIMERS_MAX = 10_000;
 /** Enough to keep the server busy, which makes a durable in about a millisecond. */
@@ -81,6 +80,7 @@ export class Egresses {
   readonly #options: EgressesOptions;
   readonly #inbox = createInbox();
   readonly #subscription: Subscription;
+  readonly leases: Leases;
   readonly #homes = new Map<string, Home>();
   /** By durable. */
   readonly #sources = new Map<string, Source>();
@@ -97,7 +97,8 @@ export class Egresses {
       },
     });
     this.#adopt();
-    const { clock } = options;
+    const { clock, observer } = options;
+    this.leases = new Leases({ clock, observer, answer: (row, text) => this.answer(row, text) });
     this.#timers = [
       repeat(clock, LOOK_MS, () => this.#look()),
       repeat(clock, LOOK_MS, () => this.#retire([...this.#sources.values()])),
@@ -299,6 +300,13 @@ export class Egresses {
     await nc.flush().catch(() => undefined);
   }
 
+  #look(): void {
+    for (const { egress } of this.#homes.values()) {
+      for (const row of egress.rows.values()) this.leases.look(row);
+      for (const puller of egress.pullers) puller.forgetLost({ isAll: false });
+    }
+  }
+
   // --- what the server says -------------------------------------------------------------------------------------------
 
   #receive(message: Msg): void {
@@ -339,10 +347,10 @@ export class Egresses {
   }
 
   #comeAgain(row: Row, { reply = '' }: Msg, { durable, given }: Ack): void {
-    if (row.state === 'open') this.#lapse(row);
+    if (row.state === 'open') this.leases.lapse(row);
     row.acks.set(durable, reply);
     row.given = given;
-    row.leaseUntilMs = this.#options.clock.monotonicMs() + LEASE_MS;
+    row.leaseUntilMs = this.leases.untilMs;
     if (row.state === 'lapsed') row.egress.makeReady(row);
     else row.egress.ask();
   }
@@ -379,7 +387,7 @@ export class Egresses {
       acks: new Map([[ack.durable, message.reply ?? '']]),
       given: ack.given,
       offers: 0,
-      leaseUntilMs: this.#options.clock.monotonicMs() + LEASE_MS,
+      leaseUntilMs: this.leases.untilMs,
     };
     egress.rows.set(sequence, row);
     // N6: another process may have appended it.
@@ -405,38 +413,6 @@ export class Egresses {
       if (this.#isClosed) return;
       if (type !== 'reconnect') continue;
       for (const { puller } of this.#sources.values()) puller.forgetLost({ isAll: true });
-    }
-  }
-
-  // --- leases ---------------------------------------------------------------------------------------------------------
-
-  extend(row: Row): void {
-    row.leaseUntilMs = this.#options.clock.monotonicMs() + LEASE_MS;
-    this.answer(row, '+WPI');
-  }
-
-  #lapse(row: Row): void {
-    row.state = 'lapsed';
-    const { egress, given } = row;
-    this.#options.observer.observe({ kind: 'lease-lost', egressId: egress.id, lease: given });
-  }
-
-  #look(): void {
-    const nowMs = this.#options.clock.monotonicMs();
-    for (const { egress } of this.#homes.values()) {
-      for (const row of egress.rows.values()) this.#lookAt(row, nowMs);
-      for (const puller of egress.pullers) puller.forgetLost({ isAll: false });
-    }
-  }
-
-  #lookAt(row: Row, nowMs: number): void {
-    const { state, leaseUntilMs, egress, sequence } = row;
-    const leftMs = leaseUntilMs - nowMs;
-    const isOurs = state === 'ready' || state === 'settling';
-    if (isOurs && leftMs < LEASE_MS - EXTEND_MS) this.extend(row);
-    else if (state === 'open' && leftMs < 0) this.#lapse(row);
-    else if (state === 'lapsed' && leftMs < -LAPSED_LEASES * LEASE_MS) {
-      egress.rows.delete(sequence);
     }
   }
 

@@ -85,7 +85,7 @@ const SAME_TIME: ServerTime = { pace: 1, wallMs: (atMs) => atMs };
 const MEASURE_MS = 1_000;
 /** Of what a stream may hold, for events from outside. */
 const REFUSED_SHARE = 0.9;
-/** A pull for what is not there takes this long: one look a second costs nothing, and is no busy wait. */
+/** A pull for what is not there takes this long, which is no busy wait. */
 const UNKNOWN_MS = 1_000;
 
 export class JetStreamLog implements EventLog {
@@ -282,10 +282,8 @@ export class JetStreamLog implements EventLog {
   }
 
   get state(): LogState {
-    if (this.#isClosed) return refusing(closedError());
-    const trouble = this.#options.trouble?.();
-    if (trouble) return refusing(trouble);
-    return { kind: 'accepting' };
+    const trouble = this.#isClosed ? closedError() : this.#options.trouble?.();
+    return trouble ? refusing(trouble) : { kind: 'accepting' };
   }
 
   get usage(): { readonly bytes: number; readonly bytesMax: number } {
@@ -416,7 +414,7 @@ export class JetStreamLog implements EventLog {
 
   extend(row: Row, offer: number): void {
     if (row.state !== 'open' || row.offers !== offer) return;
-    this.#egresses.extend(row);
+    this.#egresses.leases.extend(row);
   }
 
   #match(ingressId: string, event: CloudEvent): Home[] {

@@ -2,7 +2,7 @@
 import { describe, expect } from '@jest/globals';
 
 import type { LogAdapter } from '../event-log.ts';
-import { eventTo, idsOf, lagOf, parked, plain, useScene, workAbout } from './scene.ts';
+import { eventTo, idsOf, parked, plain, useScene, workAbout } from './scene.ts';
 
 export function describeElsewhere(adapter: LogAdapter): void {
   describe('outputs for another egress', () => {
@@ -30,10 +30,10 @@ export function describeElsewhere(adapter: LogAdapter): void {
         lease: 1,
       });
       expect(await scene.pullRest('a')).toEqual([]);
-      expect(scene.lag('a')).toEqual(lagOf({}));
+      await scene.expectLag('a', {});
       await delivery.settle([]);
       await scene.quiet();
-      expect(scene.log.egressIds()).toEqual([]);
+      await scene.expectHolding([]);
     });
 
     test('it may be about the very event of the delivery, beside a row of its own', async () => {
@@ -45,7 +45,7 @@ export function describeElsewhere(adapter: LogAdapter): void {
       expect(both.map(({ attempt }) => attempt).toSorted()).toEqual([0, 1]);
       for (const each of both) await each.settle([]);
       await scene.quiet();
-      expect(scene.log.egressIds()).toEqual([]);
+      await scene.expectHolding([]);
     });
 
     test('it brings along what it replies to, which nobody has kept before', async () => {
@@ -66,13 +66,13 @@ export function describeElsewhere(adapter: LogAdapter): void {
       expect(plain(again.origin)).toEqual(plain(origin));
       await again.settle([]);
       await scene.quiet();
-      expect(scene.log.egressIds()).toEqual([]);
+      await scene.expectHolding([]);
       expect(scene.log.usage.bytes).toBe(0);
     });
 
     delayedTest('it may be due later', async () => {
       await leave(answer, { dueAtMs: scene.nowMs() + 20_000 });
-      expect(scene.lag('b')).toEqual(lagOf({ delayed: 1 }));
+      await scene.expectLag('b', { delayed: 1 });
       expect(await scene.pullRest('b')).toEqual([]);
       await scene.skip(22_000);
       expect(idsOf([await scene.pullOne('b')])).toEqual(['answer']);
@@ -85,7 +85,7 @@ export function describeElsewhere(adapter: LogAdapter): void {
       await scene.append('b', 'own');
       const own = await scene.pullOne('b');
       await own.settle([workAbout(own.event, { dueAtMs })]);
-      expect(scene.lag('b')).toEqual(lagOf({ delayed: 3 }));
+      await scene.expectLag('b', { delayed: 3 });
       await scene.skip(7_000);
       expect(idsOf(await scene.pull('b', 3)).toSorted()).toEqual(['answer', 'other', 'own']);
     });
@@ -97,7 +97,7 @@ export function describeElsewhere(adapter: LogAdapter): void {
       expect(await scene.log.parked('a', { limit: 10 })).toEqual([]);
       const [entry] = await scene.log.parked('b', { limit: 10 });
       expect(plain(entry?.event)).toEqual(plain(answer));
-      expect(scene.lag('b')).toEqual(lagOf({ parked: 1 }));
+      await scene.expectLag('b', { parked: 1 });
       expect(await scene.log.replay('b', [entry?.position ?? 0])).toBe(1);
       expect(idsOf([await scene.pullOne('b')])).toEqual(['answer']);
     });

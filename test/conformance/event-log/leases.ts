@@ -3,7 +3,7 @@ import { describe, expect } from '@jest/globals';
 
 import { EXTEND_MS, LEASE_MS } from '../../../core/ports/event-log.ts';
 import type { LogAdapter } from '../event-log.ts';
-import { eventTo, idsOf, lagOf, reply, useScene, workAbout } from './scene.ts';
+import { eventTo, idsOf, reply, useScene, workAbout } from './scene.ts';
 
 /** A lease may end this much late: it is a matter of seconds. And what is done this much before its end is done in time. */
 const LATE_MS = 4_000;
@@ -18,7 +18,7 @@ export function describeLeases(adapter: LogAdapter): void {
       await scene.pullOne('a');
       await scene.skip(LEASE_MS - LATE_MS);
       expect(await scene.pullRest('a')).toEqual([]);
-      expect(scene.lag('a')).toEqual(lagOf({ ready: 1 }));
+      await scene.expectLag('a', { ready: 1 });
     });
 
     test('one that ends without an outcome is offered again, and counted', async () => {
@@ -115,7 +115,7 @@ export function describeLeases(adapter: LogAdapter): void {
       await scene.skip(2 * LATE_MS);
       expect(idsOf(await scene.pullRest('a'))).toEqual(['one']);
       await second.settle([]);
-      expect(scene.lag('a')).toEqual(lagOf({}));
+      await scene.expectLag('a', {});
     });
 
     test('after the lease has passed to another takes nothing away', async () => {
@@ -147,7 +147,7 @@ export function describeLeases(adapter: LogAdapter): void {
       await scene.skip(LEASE_MS + LATE_MS);
       await delivery.settle([reply(eventTo('b', 'output'))]);
       expect(await scene.pullRest('a')).toEqual([]);
-      expect(scene.lag('a')).toEqual(lagOf({}));
+      await scene.expectLag('a', {});
       expect(idsOf(await scene.pullRest('b'))).toEqual(['output']);
     });
 

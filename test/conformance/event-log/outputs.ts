@@ -7,7 +7,6 @@ import {
   eventTo,
   failure,
   idsOf,
-  lagOf,
   plain,
   reply,
   useScene,
@@ -42,7 +41,7 @@ export function describeOutputs(adapter: LogAdapter): void {
       await scene.append('a', 'input');
       await (await scene.pullOne('a')).settle([reply(eventTo('', 'unwanted'))]);
       await scene.quiet();
-      expect(scene.log.egressIds()).toEqual([]);
+      await scene.expectHolding([]);
     });
 
     test('may be several, to several ingresses', async () => {
@@ -65,7 +64,7 @@ export function describeOutputs(adapter: LogAdapter): void {
       await (await scene.pullOne('c')).settle([]);
       await Promise.all([first, second]);
       await scene.quiet();
-      expect(scene.log.egressIds()).toEqual([]);
+      await scene.expectHolding([]);
     });
   });
 
@@ -120,7 +119,7 @@ export function describeOutputs(adapter: LogAdapter): void {
       }
       await (await scene.pullOne('a')).settle([]);
       expect(await scene.pullRest('a')).toEqual([]);
-      expect(scene.log.egressIds()).toEqual([]);
+      await scene.expectHolding([]);
     });
 
     test('may be about another event, whose origin is the one that was delivered', async () => {
@@ -164,7 +163,7 @@ export function describeOutputs(adapter: LogAdapter): void {
       expectFailure(dead);
       await dead.settle([]);
       await scene.quiet();
-      expect(scene.log.egressIds()).toEqual([]);
+      await scene.expectHolding([]);
     });
 
     test('about an event of its own is as good as about the delivery’s', async () => {
@@ -192,14 +191,14 @@ export function describeOutputs(adapter: LogAdapter): void {
         const delivery = await scene.pullOne('a');
         const dueAtMs = scene.nowMs() + 60_000;
         await delivery.settle([workAbout(delivery.event, { attempt: 2, dueAtMs })]);
-        expect(scene.lag('a')).toEqual(lagOf({ delayed: 1 }));
+        await scene.expectLag('a', { delayed: 1 });
         expect(await scene.pullRest('a')).toEqual([]);
         await scene.skip(50_000);
         expect(await scene.pullRest('a')).toEqual([]);
-        expect(scene.lag('a')).toEqual(lagOf({ delayed: 1 }));
+        await scene.expectLag('a', { delayed: 1 });
         await scene.skip(10_000);
         expect((await scene.pullOne('a')).attempt).toBe(2);
-        expect(scene.lag('a')).toEqual(lagOf({ ready: 1 }));
+        await scene.expectLag('a', { ready: 1 });
       },
     );
 

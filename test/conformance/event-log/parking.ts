@@ -3,7 +3,7 @@ import { describe, expect } from '@jest/globals';
 
 import type { Position } from '../../../core/ports/event-log.ts';
 import type { LogAdapter } from '../event-log.ts';
-import { eventTo, failure, idsOf, lagOf, parked, plain, useScene } from './scene.ts';
+import { eventTo, failure, idsOf, parked, plain, useScene } from './scene.ts';
 import type { Scene } from './scene.ts';
 
 export function describeParking(adapter: LogAdapter): void {
@@ -15,7 +15,7 @@ export function describeParking(adapter: LogAdapter): void {
       await scene.append('a b', 'one');
       const delivery = await scene.pullOne('a');
       await delivery.settle([parked(delivery.event, scene.nowMs())]);
-      expect(scene.lag('a')).toEqual(lagOf({ parked: 1 }));
+      await scene.expectLag('a', { parked: 1 });
       expect(await scene.pullRest('a')).toEqual([]);
       const [entry, ...others] = await scene.log.parked('a', { limit: 10 });
       expect(others).toEqual([]);
@@ -29,7 +29,7 @@ export function describeParking(adapter: LogAdapter): void {
 
     test('keep their egress among those that the log holds something for', async () => {
       await parkAll(scene, ['one']);
-      expect(scene.log.egressIds()).toEqual(['a']);
+      await scene.expectHolding(['a']);
     });
 
     test('may be about an event of their own', async () => {
@@ -60,7 +60,7 @@ export function describeParking(adapter: LogAdapter): void {
       await parkAll(scene, ['one', 'two', 'three'], 5);
       const [one, two] = await positionsOf(scene);
       expect(await scene.log.replay('a', present(two, one))).toBe(2);
-      expect(scene.lag('a')).toEqual(lagOf({ ready: 2, parked: 1 }));
+      await scene.expectLag('a', { ready: 2, parked: 1 });
       expect(idsOf(await scene.log.parked('a', { limit: 10 }))).toEqual(['three']);
       const again = await scene.pullRest('a');
       expect(idsOf(again)).toEqual(['one', 'two']);
@@ -78,12 +78,12 @@ export function describeParking(adapter: LogAdapter): void {
       await one?.settle([]);
       await two?.settle([parked(two.event, scene.nowMs())]);
       await scene.quiet();
-      expect(scene.lag('a')).toEqual(lagOf({ parked: 1 }));
+      await scene.expectLag('a', { parked: 1 });
       expect(idsOf(await scene.log.parked('a', { limit: 10 }))).toEqual(['two']);
       await scene.log.replay('a', await positionsOf(scene));
       await (await scene.pullOne('a')).settle([]);
       await scene.quiet();
-      expect(scene.log.egressIds()).toEqual([]);
+      await scene.expectHolding([]);
       expect(scene.log.usage.bytes).toBe(0);
     });
 
@@ -97,7 +97,7 @@ export function describeParking(adapter: LogAdapter): void {
       expect(await scene.log.replay('a', [one])).toBe(0);
       expect(await scene.log.replay('b', [one])).toBe(0);
       expect(await scene.log.replay('a', [])).toBe(0);
-      expect(scene.lag('a')).toEqual(lagOf({ ready: 2 }));
+      await scene.expectLag('a', { ready: 2 });
     });
 
     test('twice at the same time replays once', async () => {
@@ -130,7 +130,7 @@ export function describeParking(adapter: LogAdapter): void {
       await scene.log.replay('a', await positionsOf(scene));
       await (await scene.pullOne('a')).settle([]);
       await scene.quiet();
-      expect(scene.lag('b')).toEqual(lagOf({ ready: 1 }));
+      await scene.expectLag('b', { ready: 1 });
     });
   });
 
@@ -144,7 +144,7 @@ export function describeParking(adapter: LogAdapter): void {
       const before = scene.log.usage.bytes;
       const [one, , six] = await positionsOf(scene);
       expect(await scene.log.dropParked('a', present(one, six, one))).toBe(2);
-      expect(scene.lag('a')).toEqual(lagOf({ parked: 1 }));
+      await scene.expectLag('a', { parked: 1 });
       expect(idsOf(await scene.log.parked('a', { limit: 10 }))).toEqual(['two']);
       await scene.quiet();
       expect(scene.log.usage.bytes).toBe(before / 3);
@@ -158,7 +158,7 @@ export function describeParking(adapter: LogAdapter): void {
       expect(await scene.log.dropParked('a', positions)).toBe(1);
       expect(await scene.log.dropParked('a', positions)).toBe(0);
       expect(await scene.log.replay('a', positions)).toBe(0);
-      expect(scene.log.egressIds()).toEqual([]);
+      await scene.expectHolding([]);
     });
   });
 
@@ -183,16 +183,16 @@ export function describeParking(adapter: LogAdapter): void {
     test('drops the oldest, one for one', async () => {
       await parkAll(scene, ['one', 'two', 'three']);
       await scene.quiet();
-      expect(scene.lag('a').parked).toBe(3);
+      await scene.expectLag('a', { parked: 3 });
       await parkAll(scene, ['four']);
-      expect(scene.lag('a').parked).toBe(3);
+      await scene.expectLag('a', { parked: 3 });
       expect(idsOf(await scene.log.parked('a', { limit: 10 }))).toEqual(['two', 'three', 'four']);
     });
 
     test('holds for what is parked together', async () => {
       await parkAll(scene, ['one', 'two', 'three', 'four', 'five', 'six']);
       await scene.quiet();
-      expect(scene.lag('a').parked).toBe(3);
+      await scene.expectLag('a', { parked: 3 });
       expect(idsOf(await scene.log.parked('a', { limit: 10 }))).toEqual(['four', 'five', 'six']);
     });
 
@@ -204,8 +204,8 @@ export function describeParking(adapter: LogAdapter): void {
         }
       }
       await scene.quiet();
-      expect(scene.lag('a')).toEqual(lagOf({ parked: 3 }));
-      expect(scene.lag('b')).toEqual(lagOf({ parked: 3 }));
+      await scene.expectLag('a', { parked: 3 });
+      await scene.expectLag('b', { parked: 3 });
     });
   });
 
@@ -216,7 +216,7 @@ export function describeParking(adapter: LogAdapter): void {
     test('drops the oldest until the rest fits', async () => {
       await parkAll(scene, ['one', 'two'], 1_000);
       await scene.quiet();
-      expect(scene.lag('a').parked).toBe(2);
+      await scene.expectLag('a', { parked: 2 });
       await parkAll(scene, ['large'], 2_500);
       await scene.quiet();
       expect(idsOf(await scene.log.parked('a', { limit: 10 }))).toEqual(['large']);

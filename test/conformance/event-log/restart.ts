@@ -6,7 +6,6 @@ import {
   eventTo,
   failure,
   idsOf,
-  lagOf,
   parked,
   plain,
   reply,
@@ -27,8 +26,8 @@ export function describeRestart(adapter: LogAdapter): void {
       const [one] = await scene.pull('a', 2);
       await one?.settle([]);
       await scene.restart();
-      expect(scene.lag('a')).toEqual(lagOf({ ready: 2 }));
-      expect(scene.lag('b')).toEqual(lagOf({ ready: 3 }));
+      await scene.expectLag('a', { ready: 2 });
+      await scene.expectLag('b', { ready: 3 });
       const again = await scene.pullRest('a');
       expect(idsOf(again)).toEqual(['two', 'three']);
       const { keepsLeases } = adapter.supports;
@@ -58,7 +57,7 @@ export function describeRestart(adapter: LogAdapter): void {
       for (const delivery of await scene.pull('a', 2)) await delivery.settle([]);
       await scene.quiet();
       await scene.restart();
-      expect(scene.log.egressIds()).toEqual([]);
+      await scene.expectHolding([]);
       expect(await scene.pullRest('a')).toEqual([]);
     });
 
@@ -77,7 +76,7 @@ export function describeRestart(adapter: LogAdapter): void {
       await other?.settle([parked(other.event, scene.nowMs())]);
       await failing?.settle([workAbout(failing.event, { attempt: 2 })]);
       await scene.restart();
-      expect(scene.lag('a')).toEqual(lagOf({ ready: 2, parked: 1 }));
+      await scene.expectLag('a', { ready: 2, parked: 1 });
       expect(idsOf(await scene.pullRest('b'))).toEqual(['output']);
       const works = new Map((await scene.pullRest('a')).map((one) => [one.phase, one]));
       const sending = works.get('reply');
@@ -106,7 +105,7 @@ export function describeRestart(adapter: LogAdapter): void {
       expect(idsOf([dead])).toEqual(['input']);
       await dead.settle([]);
       await scene.restart();
-      expect(scene.log.egressIds()).toEqual([]);
+      await scene.expectHolding([]);
     });
 
     delayedTest('keeps timers: not before they are due, and then', async () => {
@@ -115,11 +114,11 @@ export function describeRestart(adapter: LogAdapter): void {
       await later?.settle([workAbout(later.event, { dueAtMs: scene.nowMs() + 3_600_000 })]);
       await soon?.settle([workAbout(soon.event, { dueAtMs: scene.nowMs() + 60_000 })]);
       await scene.restart();
-      expect(scene.lag('a')).toEqual(lagOf({ delayed: 2 }));
+      await scene.expectLag('a', { delayed: 2 });
       expect(await scene.pullRest('a')).toEqual([]);
       await scene.skip(60_000);
       expect(idsOf([await scene.pullOne('a')])).toEqual(['soon']);
-      expect(scene.lag('a')).toEqual(lagOf({ ready: 1, delayed: 1 }));
+      await scene.expectLag('a', { ready: 1, delayed: 1 });
     });
 
     test('uses no position twice', async () => {
@@ -149,7 +148,7 @@ export function describeRestart(adapter: LogAdapter): void {
       await scene.log.replay('a', [replayed]);
       await scene.log.dropParked('a', [dropped]);
       await scene.restart();
-      expect(scene.lag('a')).toEqual(lagOf({ ready: 1, parked: 1 }));
+      await scene.expectLag('a', { ready: 1, parked: 1 });
       expect(idsOf(await scene.log.parked('a', { limit: 10 }))).toEqual(['kept']);
       const again = await scene.pullOne('a');
       expect(idsOf([again])).toEqual(['replayed']);
@@ -157,14 +156,14 @@ export function describeRestart(adapter: LogAdapter): void {
       await again.settle([]);
       await scene.quiet();
       await scene.restart();
-      expect(scene.lag('a')).toEqual(lagOf({ parked: 1 }));
+      await scene.expectLag('a', { parked: 1 });
     });
 
     test('does not bring back what was dropped', async () => {
       await scene.append('a b', 'one', 'two');
       await scene.log.drop('a');
       await scene.restart();
-      expect(scene.log.egressIds()).toEqual(['b']);
+      await scene.expectHolding(['b']);
       expect(await scene.pullRest('a')).toEqual([]);
     });
 
@@ -173,7 +172,7 @@ export function describeRestart(adapter: LogAdapter): void {
       for (let round = 0; round < 3; round += 1) {
         for (const delivery of await scene.pull('a', 50)) await delivery.settle([]);
         await scene.restart();
-        expect(scene.lag('a')).toEqual(lagOf({ ready: 250 - round * 50 }));
+        await scene.expectLag('a', { ready: 250 - round * 50 });
       }
       expect(idsOf(await scene.pullRest('a'))).toEqual(
         Array.from({ length: 150 }, (_, index) => `e${index + 150}`),

@@ -2,7 +2,8 @@
  * What the suite's tests share: one open log at a time, events that say whom they are for, and short ways to look. All of them are
  * timely: nobody holds the time of a log on a server, and a lease may lapse in any of them while the machine stands still.
  */
-import { afterEach, beforeEach } from '@jest/globals';
+import { isDeepStrictEqual } from 'node:util';
+import { afterEach, beforeEach, expect } from '@jest/globals';
 
 import { claimOf, inlineData } from '../../../core/event.ts';
 import type { CloudEvent } from '../../../core/event.ts';
@@ -18,6 +19,7 @@ import type {
   Work,
 } from '../../../core/ports/event-log.ts';
 import type { LogAdapter, OpenLog, OpenOptions } from '../event-log.ts';
+import { eventually } from '../../e2e/eventually.ts';
 import { timelyTest, type TimelyTest } from '../timely.ts';
 
 /** The log of the running test. */
@@ -32,7 +34,10 @@ export interface Scene {
   pullOne(egressId: string): Promise<Delivery>;
   /** Everything that could be had for the egress now; it is then under a lease. */
   pullRest(egressId: string): Promise<Delivery[]>;
-  lag(egressId: string): Lag;
+  /** Fails unless so much waits: now, or where numbers come later, by and by. What is not named is 0. */
+  expectLag(egressId: string, lag: Partial<Lag>): Promise<void>;
+  /** Fails unless the log holds something for these egresses and no others. */
+  expectHolding(egressIds: readonly string[]): Promise<void>;
   nowMs(): number;
   skip(ms: number): Promise<void>;
   quiet(): Promise<void>;
@@ -41,7 +46,9 @@ export interface Scene {
 }
 
 const IDLE: Lag = { ready: 0, delayed: 0, parked: 0 };
-export const lagOf = (lag: Partial<Lag>): Lag => ({ ...IDLE, ...lag });
+
+/** Less than it takes until a lease is over that was just given: numbers that need one are wrong. */
+const COUNTED_MS = 500;
 
 export function interestOf(egressId: string): Interest {
   const types = ORDERS.filter((to) => to.includes(egressId)).map((to) => typeTo(to.join(' ')));
@@ -105,7 +112,18 @@ export function useScene(adapter: LogAdapter, options: Partial<OpenOptions> = {}
       return delivery;
     },
     pullRest: (egressId) => pullRestFrom(opened(), egressId),
-    lag: (egressId) => opened().log.lag(egressId),
+    expectLag: (egressId, lag) =>
+      expectNumbers(opened(), {
+        now: ({ log }) => log.lag(egressId),
+        counted: (lags) => lags.get(egressId) ?? IDLE,
+        expected: { ...IDLE, ...lag },
+      }),
+    expectHolding: (egressIds) =>
+      expectNumbers(opened(), {
+        now: ({ log }) => log.egressIds().toSorted(),
+        counted: (lags) => [...lags].filter(([, lag]) => !isIdle(lag)).map(([id]) => id).toSorted(),
+        expected: egressIds,
+      }),
     nowMs: () => opened().nowMs(),
     skip: (ms) => opened().skip(ms),
     quiet: () => opened().quiet(),
@@ -115,6 +133,30 @@ export function useScene(adapter: LogAdapter, options: Partial<OpenOptions> = {}
     },
     close: () => opened().log.close(),
   };
+}
+
+function isIdle({ ready, delayed, parked }: Lag): boolean {
+  return ready + delayed + parked === 0;
+}
+
+async function expectNumbers(
+  open: OpenLog,
+  {
+    now,
+    counted,
+    expected,
+  }: {
+    readonly now: (open: OpenLog) => unknown;
+    readonly counted: (lags: ReadonlyMap<string, Lag>) => unknown;
+    readonly expected: unknown;
+  },
+): Promise<void> {
+  const { count } = open;
+  if (!count) return expect(now(open)).toEqual(expected);
+  let found: unknown;
+  const isRight = async () => isDeepStrictEqual((found = counted(await count())), expected);
+  // What was said to the server last is on its way.
+  await eventually('the numbers', isRight, { withinMs: COUNTED_MS, otherwise: () => found });
 }
 
 async function pullFrom(log: EventLog, egressId: string, count: number): Promise<Delivery[]> {

@@ -2,7 +2,7 @@
 import { describe, expect } from '@jest/globals';
 
 import type { LogAdapter } from '../event-log.ts';
-import { eventTo, idsOf, lagOf, reply, useScene, workAbout } from './scene.ts';
+import { eventTo, idsOf, reply, useScene, workAbout } from './scene.ts';
 
 export function describeSettles(adapter: LogAdapter): void {
   describe('settle', () => {
@@ -14,7 +14,7 @@ export function describeSettles(adapter: LogAdapter): void {
       const [first] = await scene.pull('a', 2);
       await first?.settle([]);
       await scene.quiet();
-      expect(scene.lag('a')).toEqual(lagOf({ ready: 1 }));
+      await scene.expectLag('a', { ready: 1 });
       await scene.skip(60_000);
       expect(idsOf(await scene.pullRest('a'))).toEqual(['two']);
     });
@@ -23,7 +23,7 @@ export function describeSettles(adapter: LogAdapter): void {
       await scene.append('a b', 'one');
       await (await scene.pullOne('a')).settle([]);
       await scene.quiet();
-      expect(scene.log.egressIds()).toEqual(['b']);
+      await scene.expectHolding(['b']);
       expect(idsOf(await scene.pullRest('b'))).toEqual(['one']);
     });
 
@@ -41,7 +41,7 @@ export function describeSettles(adapter: LogAdapter): void {
         for (const delivery of await scene.pull(egressId, 2)) await delivery.settle([]);
       }
       await scene.quiet();
-      expect(scene.log.egressIds()).toEqual([]);
+      await scene.expectHolding([]);
     });
 
     test('a second settle does nothing, and keeps none of its outputs', async () => {
@@ -51,7 +51,7 @@ export function describeSettles(adapter: LogAdapter): void {
       await delivery.settle([reply(eventTo('b', 'late')), workAbout(delivery.event)]);
       expect(await scene.pullRest('a')).toEqual([]);
       expect(await scene.pullRest('b')).toEqual([]);
-      expect(scene.log.egressIds()).toEqual([]);
+      await scene.expectHolding([]);
     });
 
     test('a second settle does nothing although the first is not done yet', async () => {
@@ -73,19 +73,19 @@ export function describeSettles(adapter: LogAdapter): void {
     test('counts what waits, open deliveries included, at each step', async () => {
       await scene.append('a', 'one', 'two', 'three');
       await scene.append('a b', 'four');
-      expect(scene.lag('a')).toEqual(lagOf({ ready: 4 }));
-      expect(scene.lag('b')).toEqual(lagOf({ ready: 1 }));
+      await scene.expectLag('a', { ready: 4 });
+      await scene.expectLag('b', { ready: 1 });
       const [one, two, three] = await scene.pull('a', 3);
-      expect(scene.lag('a')).toEqual(lagOf({ ready: 4 }));
+      await scene.expectLag('a', { ready: 4 });
       await one?.settle([]);
-      expect(scene.lag('a')).toEqual(lagOf({ ready: 3 }));
+      await scene.expectLag('a', { ready: 3 });
       two?.release();
-      expect(scene.lag('a')).toEqual(lagOf({ ready: 3 }));
+      await scene.expectLag('a', { ready: 3 });
       await three?.settle([workAbout(three.event)]);
-      expect(scene.lag('a')).toEqual(lagOf({ ready: 3 }));
+      await scene.expectLag('a', { ready: 3 });
       for (const delivery of await scene.pullRest('a')) await delivery.settle([]);
-      expect(scene.lag('a')).toEqual(lagOf({}));
-      expect(scene.lag('b')).toEqual(lagOf({ ready: 1 }));
+      await scene.expectLag('a', {});
+      await scene.expectLag('b', { ready: 1 });
     });
 
     test('counts outputs for the egresses that they go to', async () => {
@@ -93,13 +93,13 @@ export function describeSettles(adapter: LogAdapter): void {
       await (
         await scene.pullOne('a')
       ).settle([reply(eventTo('a b', 'two')), reply(eventTo('b', 'three'))]);
-      expect(scene.lag('a')).toEqual(lagOf({ ready: 1 }));
-      expect(scene.lag('b')).toEqual(lagOf({ ready: 2 }));
+      await scene.expectLag('a', { ready: 1 });
+      await scene.expectLag('b', { ready: 2 });
     });
 
-    test('of an egress that it never heard of is nothing', () => {
-      expect(scene.lag('unheard')).toEqual(lagOf({}));
-      expect(scene.log.egressIds()).toEqual([]);
+    test('of an egress that it never heard of is nothing', async () => {
+      await scene.expectLag('unheard', {});
+      await scene.expectHolding([]);
     });
   });
 }
