@@ -44,7 +44,7 @@ import {
 /** Absolute folders, bytes, milliseconds. */
 export interface Settings {
   readonly resources: string;
-  /** No resources were named: the shipped samples run, with the functions that they call. */
+  /** The shipped samples run, with the functions that they call: they were named, or no resources were. */
   readonly hasSampleFunctions: boolean;
   readonly data: string;
   readonly host: string;
@@ -131,7 +131,7 @@ export async function readSettings({
   }
   const settings = settingsOf(values);
   refuseContradictions(settings, { hasInlineMax: isGiven('claimCheckInlineMax', values) });
-  refuseMissing(settings, role);
+  refuseMissing(settings, { role, hasResources: isGiven('resources', values) });
   return settings;
 }
 
@@ -241,10 +241,11 @@ function settingsOf(values: Values): Settings {
   const folder = (name: SettingName) => pathOf(name, values);
   const nats = natsOf(values);
   const resources = folder('resources');
+  const samples = join(packageFolder(), 'config/samples/quickstart');
   const tracingEndpoint = urlOf('tracingEndpoint', values);
   return {
-    resources: resources ?? join(packageFolder(), 'config/samples/quickstart'),
-    hasSampleFunctions: resources === undefined,
+    resources: resources ?? samples,
+    hasSampleFunctions: resources === undefined || resources === samples,
     data: folder('data') ?? missing('data'),
     host: text('host'),
     port: number('port'),
@@ -318,10 +319,13 @@ function claimCheckOf(values: Values) {
 }
 
 /** What a role that shares its log with others cannot do without. */
-function refuseMissing({ nats, hasSampleFunctions }: Settings, role: Role): void {
+function refuseMissing(
+  { nats }: Settings,
+  { role, hasResources }: { readonly role: Role; readonly hasResources: boolean },
+): void {
   if (role === 'serve') return;
   if (!nats) throw invalid(flagOf('nats'), `is needed: knear ${role} shares its log with others`);
-  if (role === 'controller' && hasSampleFunctions) {
+  if (role === 'controller' && !hasResources) {
     throw invalid(flagOf('resources'), 'is needed: the folder of the resources that it decides on');
   }
 }

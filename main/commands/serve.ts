@@ -89,7 +89,7 @@ async function runUntilStopped(
   const stop = terminal.stopAsked();
   const logger = terminal.openLogger(settings.logLevel);
   const functions =
-    settings.hasSampleFunctions && role === 'serve'
+    settings.hasSampleFunctions && (role === 'serve' || role === 'controller')
       ? await openSampleFunctions({
           port: SAMPLE_FUNCTIONS_PORT,
           print: (line) => terminal.print(`${line}\n`),

@@ -30,8 +30,8 @@ export interface LogAdapter {
   /** Has something that outlives a log, so that `restart` makes sense. */
   readonly hasRestart: boolean;
   /**
-   * The log is one process' part of one that several share. Left out is what such a part cannot know: that another process has
-   * dropped an egress, and what an egress would want that nobody has named here.
+   * The log is one process' part of one that several share. Left out is what such a part cannot know: that another process drops
+   * an egress, and what egresses want that are not named here any more.
    */
   readonly isShared?: boolean;
   /** Opens an empty log. */

@@ -248,6 +248,7 @@ export class Egress {
     this.rows.clear();
     this.#ready = [];
     this.#failure = undefined;
+    this.#pending.clear();
     Object.assign(this.counts, { ready: 0, delayed: 0, parked: 0 });
   }
 
