@@ -47,6 +47,8 @@ export class Gone {
         if (this.#topology.egresses.has(id)) return;
         log.drop(id).catch((error: unknown) => {
           onBug(error, id);
+          // It has all of its time again.
+          this.look();
         });
       });
       this.#timers.set(id, timer);

@@ -34,6 +34,8 @@ export interface GroupOptions {
 
 export class Group {
   readonly feed: TopologyFeed;
+  /** Of the Topology that it goes by, or has handed out. */
+  revision = 0;
   /** Rejects when this process cannot go on. */
   readonly broken: Promise<never>;
   readonly #options: GroupOptions;
@@ -57,6 +59,7 @@ export class Group {
       prefix,
       clock,
       mayMake: role === 'controller',
+      mayPublish: () => this.#leadership?.isLeading ?? false,
       self: {
         role,
         version: packageVersion(),
@@ -117,10 +120,12 @@ export class Group {
   /** This process goes by it. A controller hands it out, and resolves when it has or is stopped. */
   async applied(topology: Topology): Promise<void> {
     if (this.#options.role !== 'controller') {
+      this.revision = topology.revision;
       this.feed.applied(topology.revision);
       return;
     }
     this.#published = topology;
+    this.#barrier.intended(topology);
     await this.#publish(topology);
   }
 
@@ -150,9 +155,12 @@ export class Group {
   async #publish(topology: Topology): Promise<void> {
     // A newer one takes its place.
     while (!this.#stop.signal.aborted && this.#published === topology) {
+      // Z5: another one may lead by now, whose it is to publish. This process ends.
+      if (!this.#leadership?.isLeading) return;
       try {
         const revision = await this.feed.publish(topology);
-        this.#barrier.published({ ...topology, revision });
+        this.revision = revision;
+        if (this.#published === topology) this.#barrier.published(revision);
         return;
       } catch (error) {
         this.#options.logger.warn({ err: error }, 'the Topology is to be published again');

@@ -23,6 +23,7 @@ import { addPayload } from './commands/payload.ts';
 import { addSend } from './commands/send.ts';
 import { addController, addDispatcher, addIngress, addServe } from './commands/serve.ts';
 import { addTail } from './commands/tail.ts';
+import { addTop } from './commands/top.ts';
 import { addValidate } from './commands/validate.ts';
 import { packageVersion } from './settings.ts';
 import { systemClock } from './time.ts';
@@ -136,6 +137,7 @@ function commandLine(terminal: Terminal, end: (code: number) => void): Command {
     addPayload,
     addSend,
     addTail,
+    addTop,
     addDoctor,
   ].map((add) => add(program, { terminal, end }));
   // They have the flags of `serve`.

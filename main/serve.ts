@@ -13,15 +13,17 @@ import type { Logger } from 'pino';
 import type { OpenIngress } from '../broker/ingress.ts';
 import type { PayloadKeeper } from '../broker/payload/payloads.ts';
 import type { ResourceStatus } from '../controller/reconcile.ts';
+import type { ClaimLedger } from '../core/ports/claims.ts';
 import type { EventLog } from '../core/ports/event-log.ts';
 import type { Role } from '../core/ports/topology-feed.ts';
 import { interestsOf } from '../core/rules/interests.ts';
 import type { Dispatcher } from '../dispatcher/dispatcher.ts';
 import { Gone } from '../dispatcher/gone.ts';
-import { openAdmin } from './admin.ts';
+import { openAdmin, type Admin } from './admin.ts';
 import { embeddedEngine, untilAnswered, type Engine, type EngineContext } from './engine.ts';
 import type { Group } from './group.ts';
 import { openExplain } from './inside/explain.ts';
+import { figuresRoute, placeText } from './inside/figures.ts';
 import { openParked } from './inside/parked.ts';
 import { payloadRoutes } from './inside/payload-routes.ts';
 import { openTails } from './inside/tail.ts';
@@ -39,7 +41,7 @@ import {
   within,
   type Parts,
 } from './parts.ts';
-import type { Settings } from './settings.ts';
+import { packageVersion, type Settings } from './settings.ts';
 import { feedSource, openSnapshots, planSource, type Source } from './source.ts';
 import { systemClock as clock } from './time.ts';
 
@@ -86,7 +88,8 @@ interface OpenContext extends EngineContext {
 
 async function open(settings: Settings, context: OpenContext): Promise<Running> {
   const { logger, opened, signal, role } = context;
-  const { engine, source, group } = await openSource(settings, context);
+  const stand = await openSource(settings, context);
+  const { engine, source, group } = stand;
   const { inForce, plan } = source;
   const tracing = await openTraces(settings, { inForce, logger, opened });
   const watchers = openWatchers(settings, {
@@ -128,23 +131,11 @@ async function open(settings: Settings, context: OpenContext): Promise<Running> 
   };
   await apply();
 
-  const parked = openParked({ log, payloads, topology: () => inForce.topology, clock, logger });
-  opened.push(() => within(CUT_MS, parked.close()));
-  const admin = await openAdmin({
-    host: settings.adminHost,
-    port: settings.adminPort,
-    metrics: watchers.metrics,
-    health: () => healthOf({ log, payloads, ...(door && group && { group }) }),
-    resources: () => plan?.statuses ?? [],
-    problems: () => plan?.problems ?? [],
-    routes: [
-      watchers.tails.route,
-      ...explain.routes,
-      ...parked.routes,
-      ...payloadRoutes({ claims, payloads, clock, logger }),
-    ],
+  const admin = await openInside(settings, {
+    ...parts,
+    ...{ payloads, claims, role, stand, watchers, dispatcher, takes },
   });
-  opened.push(() => admin.close());
+  group?.feed.reachableAt(admin.url);
 
   const stopped = new AbortController();
   opened.push(() => Promise.resolve(stopped.abort()));
@@ -160,6 +151,55 @@ async function open(settings: Settings, context: OpenContext): Promise<Running> 
     broken: group?.broken ?? new Promise<never>(() => undefined),
     stop: () => (stopping ??= closeAll(opened, logger)),
   };
+}
+
+interface InsideParts extends Omit<Parts, 'payloads'> {
+  readonly payloads: PayloadKeeper;
+  readonly claims: ClaimLedger;
+  readonly role: Role;
+  readonly stand: Stand;
+  readonly watchers: ReturnType<typeof openWatchers>;
+  readonly dispatcher: Dispatcher | undefined;
+  readonly takes: boolean;
+}
+
+/** The admin server, and what it tells and does for people. */
+async function openInside(settings: Settings, parts: InsideParts): Promise<Admin> {
+  const { inForce, log, payloads, claims, logger, opened, role, watchers, dispatcher } = parts;
+  const { group, source } = parts.stand;
+  const topology = () => inForce.topology;
+  const parked = openParked({ log, payloads, topology, clock, logger });
+  opened.push(() => within(CUT_MS, parked.close()));
+  const admin = await openAdmin({
+    host: settings.adminHost,
+    port: settings.adminPort,
+    metrics: watchers.metrics,
+    health: () => healthOf({ log, payloads, ...(parts.takes && group && { group }) }),
+    resources: () => source.plan?.statuses ?? [],
+    problems: () => source.plan?.problems ?? [],
+    routes: [
+      watchers.tails.route,
+      ...watchers.explain.routes,
+      ...parked.routes,
+      ...payloadRoutes({ claims, payloads, clock, logger }),
+      figuresRoute({
+        self: () => ({
+          id: group?.feed.id ?? 'alone',
+          role,
+          version: packageVersion(),
+          revision: group?.revision ?? topology().revision,
+          places: dispatcher ? settings.vantages.map(placeText) : [],
+          adminUrl: admin.url,
+        }),
+        others: () => group?.feed.instances() ?? [],
+        accounts: watchers.metrics.accounts,
+        lag: (egressId) => log.lag(egressId),
+        slots: () => dispatcher?.slots() ?? [],
+      }),
+    ],
+  });
+  opened.push(() => admin.close());
+  return admin;
 }
 
 /** What is looked at once it is open. */

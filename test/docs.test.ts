@@ -169,7 +169,7 @@ function isFlag(flag: string): boolean {
   const parked = ['--all', '--position', '--to', '--yes'];
   const payload = ['--dry-run', '--force'];
   const send = ['--type', '--id', '--subject', '--extension', '--data', '--file', '--content-type'];
-  const more = [...send, '--structured', '--retry', '--filter'];
+  const more = [...send, '--structured', '--retry', '--filter', '--once'];
   const own = [
     '--settings',
     '--help',

@@ -1,7 +1,7 @@
 /**
  * Ready means that everybody who is there goes by it (C7): which resources of what was published last that holds for.
  *
- * It owns what was published, and what of it everybody is known to have had: a resource that has not changed since stays Ready
+ * It owns what is to be published, and what of it everybody is known to have had: a resource that has not changed since stays Ready
  * while others change.
  */
 import type { Instance, Role } from '../../core/ports/topology-feed.ts';
@@ -24,16 +24,22 @@ const PARTS: readonly { readonly role: Role; readonly wait: Wait }[] = [
 ];
 
 export class Barrier {
-  #revision = 0;
-  /** By resource, as published last, and as everybody has had it. */
-  #published = new Map<string, string>();
+  #revision = Number.POSITIVE_INFINITY;
+  /** By resource, as it is to be, and as everybody has had it. */
+  #intended = new Map<string, string>();
   #proven = new Map<string, string>();
   #instances: readonly Instance[] = [];
 
-  published(topology: Topology): void {
-    this.#revision = topology.revision;
+  /** It is to be published: nobody can have it yet. */
+  intended(topology: Topology): void {
+    this.#revision = Number.POSITIVE_INFINITY;
     const parts = [...topology.ingresses.values(), ...topology.egresses.values()];
-    this.#published = new Map(parts.map((part) => [part.id, JSON.stringify(part)]));
+    this.#intended = new Map(parts.map((part) => [part.id, JSON.stringify(part)]));
+  }
+
+  /** What was intended last has this revision. */
+  published(revision: number): void {
+    this.#revision = revision;
     this.#look();
   }
 
@@ -45,15 +51,15 @@ export class Barrier {
 
   #look(): void {
     const isEverybody = this.#instances.every(({ revision }) => revision >= this.#revision);
-    if (isEverybody && this.#instances.length > 0) this.#proven = this.#published;
+    if (isEverybody && this.#instances.length > 0) this.#proven = this.#intended;
   }
 
   /** Why a resource is not Ready yet; `undefined`: nothing here is in its way. */
   waitOf(resourceId: string): Wait | undefined {
     const missing = PARTS.find(({ role }) => this.#instances.every((each) => each.role !== role));
     if (missing) return missing.wait;
-    const published = this.#published.get(resourceId);
-    if (published === undefined || this.#proven.get(resourceId) === published) return undefined;
+    const intended = this.#intended.get(resourceId);
+    if (intended === undefined || this.#proven.get(resourceId) === intended) return undefined;
     const behind = this.#instances.filter(({ revision }) => revision < this.#revision);
     const names = behind.map(({ role, id }) => `${role} ${id}`).join(', ');
     return { reason: 'DataPlaneBehind', message: `these do not go by it yet: ${names}` };

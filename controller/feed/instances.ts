@@ -48,8 +48,10 @@ export function readInstance(
       readonly v?: unknown;
       readonly beat?: number;
     };
-    const isKnown = v === VERSION && ROLES.includes(instance.role);
-    return isKnown ? { instance, beat: beat ?? 0 } : undefined;
+    const { role, vantages, revision } = instance;
+    const isKnown = v === VERSION && ROLES.includes(role);
+    const isWhole = Array.isArray(vantages) && Number.isFinite(revision);
+    return isKnown && isWhole ? { instance, beat: beat ?? 0 } : undefined;
   } catch {
     return undefined;
   }

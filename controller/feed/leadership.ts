@@ -14,6 +14,10 @@ const KEY = 'leader';
 /** Of the server. A controller that is gone is followed by another one after it. */
 const LEASE_S = 10;
 const RENEW_MS = 3_000;
+/** When a lease could not be renewed: there are several tries left until it ends. */
+const AGAIN_MS = 1_000;
+/** An answer takes milliseconds. What a server was asked that has been replaced meanwhile is never answered. */
+const ANSWER_MS = 2_000;
 /** Less than the lease by more than a request takes. */
 const HELD_MS = 7_000;
 
@@ -30,6 +34,8 @@ export class Leadership {
   readonly #id = randomUUID();
   readonly #bucket: string;
   #timer: Timer | undefined;
+  /** Z5: to say it when it has ended, whatever the server does then. */
+  #ending: Timer | undefined;
   /** Of the own lease in the bucket. */
   #sequence: number | undefined;
   #heldUntilMs = Number.NEGATIVE_INFINITY;
@@ -51,38 +57,68 @@ export class Leadership {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#timer?.cancel();
-    if (!this.isLeading || this.#sequence === undefined) return;
-    this.#heldUntilMs = Number.NEGATIVE_INFINITY;
-    const kv = await new Kvm(this.#options.js).open(this.#bucket);
-    await kv.purge(KEY, { previousSeq: this.#sequence, ttl: '1s' }).catch(() => undefined);
+    this.#ending?.cancel();
+    if (this.isLeading) await this.#release();
   }
 
   async #goOn(): Promise<void> {
     const { clock } = this.#options;
     const atMs = clock.monotonicMs();
-    try {
-      this.#sequence = await this.#ask();
-      this.#heldUntilMs = atMs + HELD_MS;
-    } catch {
-      // Somebody else holds it, or the server does not answer: then the lease is what it was.
-    }
-    if (this.isLeading !== this.#wasLeading) {
-      this.#wasLeading = this.isLeading;
-      this.#options.onChange(this.#wasLeading);
+    // Somebody else holds it, or the server does not answer: then the lease is what it was.
+    const isHeld = await this.#within(ANSWER_MS, this.#ask()).catch(() => false);
+    if (isHeld) {
+      if (this.#isClosed) return this.#release();
+      this.#hold(atMs + HELD_MS);
     }
     if (this.#isClosed) return;
-    this.#timer = clock.after(RENEW_MS, () => void this.#goOn());
+    this.#tell();
+    const isToHurry = !isHeld && this.isLeading;
+    this.#timer = clock.after(isToHurry ? AGAIN_MS : RENEW_MS, () => void this.#goOn());
   }
 
-  /** @returns its sequence. @throws when another one holds it */
-  async #ask(): Promise<number> {
+  /** @returns false when it takes longer: what comes of it is found at the next question */
+  #within(ms: number, asking: Promise<true>): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      const timer = this.#options.clock.after(ms, () => resolve(false));
+      void asking.finally(() => timer.cancel()).then(resolve, reject);
+    });
+  }
+
+  #hold(untilMs: number): void {
+    const { clock } = this.#options;
+    this.#heldUntilMs = untilMs;
+    this.#ending?.cancel();
+    // A timer may be early by a fraction.
+    this.#ending = clock.after(untilMs - clock.monotonicMs() + 1, () => this.#tell());
+  }
+
+  #tell(): void {
+    if (this.isLeading === this.#wasLeading) return;
+    this.#wasLeading = this.isLeading;
+    this.#options.onChange(this.#wasLeading);
+  }
+
+  /** Best effort: else it ends by itself. */
+  async #release(): Promise<void> {
+    this.#heldUntilMs = Number.NEGATIVE_INFINITY;
+    try {
+      const kv = await new Kvm(this.#options.js).open(this.#bucket);
+      await kv.purge(KEY, { ...(this.#sequence && { previousSeq: this.#sequence }), ttl: '1s' });
+    } catch {
+      // Somebody else holds it by now, or the server does not answer.
+    }
+  }
+
+  /** @throws when another one holds it, or what the server says */
+  async #ask(): Promise<true> {
     const { js } = this.#options;
     const kv = await new Kvm(js).create(this.#bucket, { markerTTL: LEASE_S * 1e3 });
     const { seq } = await js.publish(`$KV.${this.#bucket}.${KEY}`, this.#id, {
       ttl: `${String(LEASE_S)}s`,
       expect: { lastSubjectSequence: await this.#sequenceToFollow(() => kv.get(KEY)) },
     });
-    return seq;
+    this.#sequence = seq;
+    return true;
   }
 
   async #sequenceToFollow(

@@ -49,6 +49,8 @@ export interface NatsFeedOptions {
   readonly clock: Clock;
   /** Makes the bucket if there is none; the others wait for it. */
   readonly mayMake: boolean;
+  /** Z5: asked before each entry that is published; absent: always. */
+  mayPublish?(): boolean;
   /** Who tells of itself here; absent: it only looks. */
   readonly self?: Omit<Instance, 'id' | 'revision'>;
   /** Told once for each fault in a row; `undefined`: it works again. */
@@ -72,6 +74,7 @@ export class NatsFeed implements TopologyFeed {
   /** Sequence of the newest head that was seen, whole or not. */
   #headSeen = 0;
   #applied = 0;
+  #adminUrl: string | undefined;
   #beat = 0;
   /** When the beats that have not been heard were sent, monotonic. */
   readonly #sentAtMs = new Map<number, number>();
@@ -109,6 +112,12 @@ export class NatsFeed implements TopologyFeed {
     this.#tell();
   }
 
+  reachableAt(adminUrl: string): void {
+    this.#adminUrl = adminUrl;
+    this.#beating?.cancel();
+    this.#tell();
+  }
+
   get isConfirmed(): boolean {
     return this.#options.clock.monotonicMs() - this.#confirmedAtMs < CONFIRMED_MS;
   }
@@ -125,15 +134,27 @@ export class NatsFeed implements TopologyFeed {
       const changes = [...wanted].filter(([key, text]) => before.texts.get(key) !== text);
       const gone = [...before.texts.keys()].filter((key) => !wanted.has(key));
       if (changes.length + gone.length === 0 && before.head > 0) return before.head;
-      await atMost(PUTS_AT_A_TIME, changes, ([key, text]) => bucket.put(key, text));
-      await atMost(PUTS_AT_A_TIME, gone, (key) =>
-        bucket.purge(key, { ttl: `${MARKER_MS / 1e3}s` }),
-      );
+      await atMost(PUTS_AT_A_TIME, changes, async ([key, text]) => {
+        this.#requireLead();
+        await bucket.put(key, text);
+      });
+      await atMost(PUTS_AT_A_TIME, gone, async (key) => {
+        this.#requireLead();
+        await bucket.purge(key, { ttl: `${MARKER_MS / 1e3}s` });
+      });
+      this.#requireLead();
       // Z1: whoever has published in between has written another head.
       return await bucket.put(HEAD, String(wanted.size), { previousSeq: before.head });
     } catch (error) {
       throw failed('the Topology could not be published', error);
     }
+  }
+
+  /** Z5: this process may have stood still since it began, while another one has published something newer. */
+  #requireLead(): void {
+    const { mayPublish } = this.#options;
+    if (!mayPublish || mayPublish()) return;
+    throw new KnearError('KNEAR_LEASE_GONE', 'another controller may lead by now');
   }
 
   async close(): Promise<void> {
@@ -236,7 +257,9 @@ export class NatsFeed implements TopologyFeed {
     this.#beat += 1;
     const beat = this.#beat;
     this.#sentAtMs.set(beat, clock.monotonicMs());
-    const text = textOfInstance({ ...self, id: this.id, revision: this.#applied }, beat);
+    const adminUrl = this.#adminUrl;
+    const known = { ...self, id: this.id, revision: this.#applied };
+    const text = textOfInstance(adminUrl === undefined ? known : { ...known, adminUrl }, beat);
     // With an end of its own: the server forgets who has died.
     js.publish(`$KV.${this.#bucket}.${PRESENCE}${this.id}`, text, {
       ttl: `${PRESENCE_MS / 1e3}s`,

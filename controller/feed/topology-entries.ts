@@ -44,11 +44,6 @@ export class TopologyEntries {
     return this.#texts.size;
   }
 
-  /** Key -> text. */
-  get texts(): ReadonlyMap<string, string> {
-    return this.#texts;
-  }
-
   set(key: string, text: string): void {
     if (this.#texts.get(key) === text) return;
     this.#texts.set(key, text);

@@ -19,6 +19,8 @@ export interface Instance {
   readonly vantages: readonly Vantage[];
   /** Of the Topology that it goes by; 0: it has none yet. */
   readonly revision: number;
+  /** Where its admin server is, once it is open. */
+  readonly adminUrl?: string;
 }
 
 export interface TopologyFeed {
@@ -33,6 +35,9 @@ export interface TopologyFeed {
 
   /** This process goes by this revision from now on. */
   applied(revision: number): void;
+
+  /** Its admin server is there. */
+  reachableAt(adminUrl: string): void;
 
   /** C7: it goes by all that was published until less than `CONFIRMED_MS` ago, by its own clock. */
   readonly isConfirmed: boolean;

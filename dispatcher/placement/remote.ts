@@ -3,7 +3,8 @@
  *
  * It owns the newest report of each, and tells of the own places.
  *
- * - G2 Who has not reported for three of his periods is not counted on: what he would have pulled is pulled by others.
+ * - G2 Who has not reported for three of his periods is not counted on, nor who still goes by an older Topology a second after this
+ *   process: he may not know the egress. What he would have pulled is pulled by others.
  * - G3 Of places that are equally far from a subscriber, as all are from a plain address, SHARERS pull; the others are as if they were
  *   a little farther. Which ones is drawn by egress, so that each has its share.
  */
@@ -24,6 +25,12 @@ const SHARERS = 2;
 const BUSY_EVERY_MS = 50;
 const IDLE_EVERY_MS = 1_000;
 const MISSED_MAX = 3;
+/** More lines than this at BUSY_EVERY_MS, and telling costs more than it is worth: then it is done as seldom as there are many. */
+const OFTEN_LINES = 200;
+/** Below 500 KB with the longest names: a message has room for a megabyte. Those that do least are left out. */
+const LINES_MAX = 2_000;
+/** What it takes everybody to go by a new Topology, as a rule. */
+const BEHIND_MS = 1_000;
 /** How long an answer is good for: as long as a place that may not pull waits before it looks again. */
 const VIEW_MS = LOOK_MS;
 
@@ -71,6 +78,9 @@ export class Remote {
   readonly #idle: PlaceLoad;
   #timer: Timer;
   #wasBusy = false;
+  /** What this process goes by, and since when, monotonic. */
+  #topology: Topology | undefined;
+  #sinceMs = 0;
 
   constructor(options: RemoteOptions) {
     const { reports, clock, slotsMax } = options;
@@ -88,6 +98,7 @@ export class Remote {
   viewOf(egress: Egress, topology: Topology, { place, nearness }: OwnPlace): RemoteView {
     const key = `${egress.id} ${String(place)}`;
     const nowMs = this.#options.clock.monotonicMs();
+    this.#goBy(topology, nowMs);
     const known = this.#views.get(key);
     if (known && known.untilMs > nowMs && known.topology === topology) return known.view;
     const view = this.#look(egress, topology, { place, nearness });
@@ -100,36 +111,51 @@ export class Remote {
     for (const [key, view] of this.#views) if (view.topology !== topology) this.#views.delete(key);
   }
 
+  #goBy(topology: Topology, nowMs: number): void {
+    if (this.#topology === topology) return;
+    this.#topology = topology;
+    this.#sinceMs = nowMs;
+  }
+
   #look(egress: Egress, topology: Topology, { place, nearness }: OwnPlace): RemoteView {
-    const nowMs = this.#options.clock.monotonicMs();
-    const all = this.#options.instances().flatMap((instance) => {
-      const heard = this.#heard.get(instance.id);
-      // G2
-      if (!heard || heard.untilMs < nowMs) return [];
-      return this.#peersOf(instance).map((peer) => {
+    const { ownId } = this.#options;
+    const nearnessOf = ({ router }: Peer) => router.nearnessTo(egress, topology) ?? 'any';
+    const own = `${ownId}/${String(place)}`;
+    const ids = new Map([[own, nearness]]);
+    const others: (Neighbour & { readonly id: string })[] = [];
+    for (const instance of this.#options.instances()) {
+      const heard = this.#heardOf(instance, topology);
+      for (const peer of this.#peersOf(instance)) {
+        const { id } = peer;
+        // The other places of this process are no others, and yet they share.
+        if (instance.id === ownId && id !== own) ids.set(id, nearnessOf(peer));
+        if (!heard) continue;
         const line = heard.loads[peer.place]?.get(egress.id);
-        return {
-          id: peer.id,
-          nearness: peer.router.nearnessTo(egress, topology) ?? 'any',
-          load: line ?? this.#idle,
-          backlog: line?.backlog ?? 0,
-          isPaused: false,
-        };
-      });
-    });
-    const own = `${this.#options.ownId}/${String(place)}`;
+        const [load, backlog] = [line ?? this.#idle, line?.backlog ?? 0];
+        others.push({ id, nearness: nearnessOf(peer), load, backlog, isPaused: false });
+      }
+    }
+    for (const other of others) ids.set(other.id, other.nearness);
     // G3
-    const farthest = all.filter((each) => each.nearness === 'any').map(({ id }) => id);
-    if (nearness === 'any') farthest.push(own);
-    const isSpare = (id: string) => farthest.includes(id) && !isSharer(egress.id, id, farthest);
+    const farthest = [...ids].filter(([, each]) => each === 'any').map(([id]) => id);
+    const sharers = sharersOf(egress.id, farthest);
+    const isSpare = (id: string) => ids.get(id) === 'any' && !sharers.has(id);
     return {
-      others: all.map((each) => ({ ...each, isSpare: isSpare(each.id) })),
+      others: others.map((other) => ({ ...other, isSpare: isSpare(other.id) })),
       isSpare: isSpare(own),
     };
   }
 
+  /** G2 */
+  #heardOf({ id, revision }: Instance, topology: Topology): Heard | undefined {
+    const nowMs = this.#options.clock.monotonicMs();
+    const heard = this.#heard.get(id);
+    if (!heard || heard.untilMs < nowMs) return undefined;
+    const isBehind = revision < topology.revision && nowMs - this.#sinceMs > BEHIND_MS;
+    return isBehind ? undefined : heard;
+  }
+
   #peersOf({ id: instanceId, vantages }: Instance): readonly Peer[] {
-    if (instanceId === this.#options.ownId) return [];
     let peers = this.#peers.get(instanceId);
     if (!peers) {
       const { clock, slotsMax } = this.#options;
@@ -164,20 +190,34 @@ export class Remote {
 
   #tell(): void {
     const { own, reports, ownId: instanceId, clock } = this.#options;
-    const places = own();
-    const isBusy = places.some((lines) => lines.length > 0);
-    // What has just become idle is told once more at once.
-    const everyMs = isBusy || this.#wasBusy ? BUSY_EVERY_MS : IDLE_EVERY_MS;
-    reports.tell({ instanceId, everyMs: isBusy ? BUSY_EVERY_MS : IDLE_EVERY_MS, places });
+    const places = bounded(own());
+    const count = places.reduce((sum, { length }) => sum + length, 0);
+    const isBusy = count > 0;
+    const busyEveryMs = BUSY_EVERY_MS * Math.max(1, Math.ceil(count / OFTEN_LINES));
+    const everyMs = isBusy ? busyEveryMs : IDLE_EVERY_MS;
+    reports.tell({ instanceId, everyMs, places });
+    // What has just become idle is told once more soon.
+    const isIdleAnew = this.#wasBusy && !isBusy;
     this.#wasBusy = isBusy;
-    this.#timer = clock.after(everyMs, () => this.#tell());
+    this.#timer = clock.after(isIdleAnew ? BUSY_EVERY_MS : everyMs, () => this.#tell());
   }
 }
 
+function bounded(places: readonly (readonly LoadLine[])[]): readonly (readonly LoadLine[])[] {
+  const linesMax = Math.floor(LINES_MAX / Math.max(1, places.length));
+  const weight = ({ inFlight, backlog }: LoadLine) => inFlight + backlog;
+  return places.map((lines) =>
+    lines.length <= linesMax
+      ? lines
+      : [...lines].sort((one, other) => weight(other) - weight(one)).slice(0, linesMax),
+  );
+}
+
 /** Rendezvous: each id draws a number for the egress, and the highest ones win. */
-function isSharer(egressId: string, id: string, ids: readonly string[]): boolean {
-  const own = draw(egressId, id);
-  return ids.filter((other) => draw(egressId, other) > own).length < SHARERS;
+function sharersOf(egressId: string, ids: readonly string[]): ReadonlySet<string> {
+  const drawn = ids.map((id) => ({ id, number: draw(egressId, id) }));
+  drawn.sort((one, other) => other.number - one.number);
+  return new Set(drawn.slice(0, SHARERS).map(({ id }) => id));
 }
 
 /** FNV-1a, with a last turn: ids differ in their ends, which would else count for little. */

@@ -44,6 +44,8 @@ export interface Metrics {
   readonly contentType: string;
   /** The Prometheus text format. */
   text(): Promise<string>;
+  /** Of each Trigger and Subscription. */
+  accounts(): Iterable<EgressAccount>;
 }
 
 export function openMetrics(readers: MetricsReaders): Metrics {
@@ -60,6 +62,10 @@ export function openMetrics(readers: MetricsReaders): Metrics {
   return {
     observer: { observe: (happening) => ledger.observe(happening) },
     contentType,
+    accounts() {
+      ledger.openAccounts();
+      return ledger.egresses();
+    },
     text() {
       ledger.openAccounts();
       // Reads the ledger before it returns; only the numbers of Node are waited for.

@@ -10,8 +10,8 @@ import { connect, type NatsConnection } from '@nats-io/transport-node';
 
 import { JetStreamLog, type JetStreamLogLimits } from '../../broker/log/jetstream/jetstream-log.ts';
 import { durableOf } from '../../broker/log/jetstream/durables.ts';
-import type { Sharing } from '../../broker/log/jetstream/egresses.ts';
 import { Subjects, tokenOf } from '../../broker/log/jetstream/names.ts';
+import type { Sharing } from '../../broker/log/jetstream/place.ts';
 import type { CloudEvent } from '../../core/event.ts';
 import type { Delivery, EventLog, Interest, Lag, Match } from '../../core/ports/event-log.ts';
 import type { Happening } from '../../core/ports/observer.ts';

@@ -252,17 +252,40 @@ describe('types that change (N9)', () => {
     expect(ids.toSorted()).toEqual(expected.toSorted());
     expect(gapsOf(owner, one, other)).toEqual([]);
   });
+
+  test('what others have drained of the one before is not counted any more (N6)', async () => {
+    const all = await group([before]);
+    const { owner, one, other } = all;
+    const ids = numbered('e', 10);
+    await one.log.append(
+      'orders',
+      ids.map((id) => eventTo('a', id, { type: 'one' })),
+    );
+    const mine = await pullOne(one.log, 'a');
+    expect(one.log.lag('a').ready).toBe(10);
+    await prepareAll(all, [after]);
+    await mine.settle([]);
+    for (const delivery of await pull(other.log, 'a', 9)) await delivery.settle([]);
+    await eventually('one generation', async () => (await durables(owner)).join() === '_1');
+    const idle = waiting(one, 1);
+    await eventually('none', () => one.log.lag('a').ready === 0, {
+      otherwise: () => one.log.lag('a'),
+      withinMs: 5_000,
+    });
+    idle.giveUp();
+  });
 });
 
 describe('an egress that the owner removes', () => {
   test('is gone at guests: nothing is pulled, held or told as lost', async () => {
-    const all = await group([interestOf('a'), interestOf('b')]);
+    const interests = [interestOf('a'), interestOf('b', { types: ['other'] })];
+    const all = await group(interests);
     const { owner, one, other } = all;
     await append(one, 'left');
     const late = waiting(one, 1);
     await late.pulled;
     // Guests first: they go by the Topology, and the owner waits.
-    await prepareAll(all, [interestOf('b')]);
+    await prepareAll(all, interests.slice(1));
     await owner.log.drop('a');
     expect(await durables(owner)).toEqual([]);
     expect(await durables(owner, 'b')).toEqual(['_0']);

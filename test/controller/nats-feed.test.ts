@@ -123,6 +123,7 @@ test('an entry that stays is the same object: what is derived of it stays as wel
   const controller = await open();
   const reader = await open('ingress');
   await controller.feed.publish(small);
+  await eventually('the first', () => reader.told.length === 1);
   await controller.feed.publish(await topologyWith(1, ['orders', 'more']));
   await eventually('both', () => reader.told.length === 2);
   const [before, after] = reader.told;
@@ -246,8 +247,8 @@ test('who is there is known, with what he goes by; who leaves is gone, and who d
 
 test('KNEAR_FEED_FORMAT: what a newer version has published leaves in force what is', async () => {
   const controller = await open();
-  const reader = await open('ingress');
   await controller.feed.publish(small);
+  const reader = await open('ingress');
   await eventually('it', () => reader.told.length === 1);
   const { kv, close } = await bucket();
   await kv.put('e.new', '{"v":2,"kind":"egress","value":{}}');

@@ -156,6 +156,10 @@ describe('a cluster', () => {
       dispatchers.map((each) => each.metric('knear_local_hops_total', { result: 'taken' })),
     );
     expect(Math.max(...hops)).toBeGreaterThan(0);
+    const { stdout } = await cluster.controller.command('top', '--once');
+    for (const role of ['controller', 'ingress', 'dispatcher']) expect(stdout).toContain(role);
+    expect(stdout.match(/^dispatcher /gm)).toHaveLength(2);
+    expect(stdout).toContain('subscription:step-1.default');
     for (const program of [cluster.controller, ingress, ...dispatchers])
       expect(program.complaints).toEqual([]);
   }, 60_000);

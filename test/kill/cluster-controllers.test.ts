@@ -82,7 +82,7 @@ function writeTrigger({ first, subscriber }: Scene, name: string): void {
   first.write(`${name}.yaml`, yamlOf(trigger(name, { subscriber: `${subscriber.url}/${name}` })));
 }
 
-test('T5 the next controller leads when the first is killed or stops, with what has changed meanwhile', async () => {
+test('Z5 the next controller leads when the first is killed or stops, with what has changed meanwhile', async () => {
   const scene = await open();
   const { first, second } = scene;
   await first.crash();
@@ -106,7 +106,7 @@ test('T5 the next controller leads when the first is killed or stops, with what 
   }
 }, 90_000);
 
-test('T5 a controller that stood still while another one took over publishes nothing more, and ends', async () => {
+test('Z5 a controller that stood still while another one took over publishes nothing more, and ends', async () => {
   const scene = await open();
   const { first, second, ingress } = scene;
   await freeze(first);

@@ -19,7 +19,14 @@ import { openStage } from '../e2e/stage.ts';
 import type { Subscriber } from '../e2e/subscriber.ts';
 import { openNats, type Nats } from '../servers/nats.ts';
 import { SeededRandom } from '../sim/random.ts';
-import { duplicatesAt, longestGapAt, missingAt, slowestAt, startLoad } from './cluster-load.ts';
+import {
+  duplicatesAt,
+  longestGapAt,
+  missingAt,
+  slowestAt,
+  startLoad,
+  type Load,
+} from './cluster-load.ts';
 import { allReady, faultsOf, partsOf } from './cluster-parts.ts';
 
 const STEPS = [1, 2, 3] as const;
@@ -35,7 +42,9 @@ const stage = openStage({
   engine: { name: 'JetStream', removesPayloads: false, flags: () => [], quotaFlags: () => [] },
 });
 let nats: Nats | undefined;
+let load: Load | undefined;
 afterEach(async () => {
+  await load?.stop();
   await stage.close();
   await nats?.close();
 });
@@ -57,7 +66,7 @@ test('nothing that was acknowledged is lost, whichever role or server is killed'
   second.spawn();
   const controllers = [first, second];
 
-  const load = startLoad({
+  load = startLoad({
     urls: () => ingresses.map((each) => (each.exit ? '' : each.url)),
     path: '/kill/main',
     type: 'kill.start',
@@ -98,7 +107,8 @@ test('nothing that was acknowledged is lost, whichever role or server is killed'
   await load.stop();
   const stoppedAtMs = performance.now();
 
-  const ids = [...load.acknowledged.keys()];
+  const { acknowledged, refused } = load;
+  const ids = [...acknowledged.keys()];
   const lost = () => ({
     all: missingAt(subscriber, ids, ['/all', '/dead/all']),
     flaky: missingAt(subscriber, ids, ['/flaky-taken', '/dead/flaky']),
@@ -117,10 +127,10 @@ test('nothing that was acknowledged is lost, whichever role or server is killed'
   await leader.idle(SETTLE_MAX_MS);
   await allReady(leader, RESOURCES);
 
-  const slowest = slowestAt(subscriber, load.acknowledged, '/all');
+  const slowest = slowestAt(subscriber, acknowledged, '/all');
   console.log(
     [
-      `${String(ids.length)} acknowledged, ${String(load.refused)} tries without a 202`,
+      `${String(ids.length)} acknowledged, ${String(refused)} tries without a 202`,
       ...['/all', '/flaky-taken', '/result', '/dead/all', '/dead/flaky', '/dead/chain'].map(
         (path) =>
           `${path}: ${String(subscriber.at(path).length)} of which ${String(duplicatesAt(subscriber, path))} again`,

@@ -12,7 +12,7 @@ export interface Load {
   readonly acknowledged: ReadonlyMap<string, number>;
   /** Tries without a 202. */
   readonly refused: number;
-  /** Resolves when nothing is under way. */
+  /** Resolves when nothing is under way. May be called twice. */
   stop(): Promise<void>;
 }
 

@@ -1,8 +1,13 @@
-/** N6: asks the server what waits for whom, where this process cannot know. */
+/**
+ * N6: asks the server what waits for whom, where this process cannot know. And what is not there any more: the owner of a log that
+ * is shared pulls nothing, so nobody else tells it (N14).
+ */
 import type { Clock, Timer } from '../../../core/ports/time.ts';
-import type { Home, Sharing } from './egresses.ts';
-import type { Place } from './place.ts';
+import type { Home } from './egresses.ts';
+import { isMissing } from './missing.ts';
+import type { Place, Sharing } from './place.ts';
 import type { Places } from './places.ts';
+import type { Puller } from './puller.ts';
 import { repeat } from './repeat.ts';
 
 /** Numbers that cannot be right are asked for this often. */
@@ -12,6 +17,10 @@ interface CensusOptions {
   readonly places: Places;
   readonly clock: Clock;
   readonly sharing: Sharing;
+  /** Makes anew what somebody has deleted. */
+  recoverIfGone(home: Home, puller: Puller): Promise<void>;
+  /** @throws what the server says */
+  setUp(home: Home): Promise<void>;
 }
 
 export class Census {
@@ -23,9 +32,10 @@ export class Census {
 
   start(homes: ReadonlyMap<string, Home>): Timer {
     const { clock, sharing } = this.#options;
-    return repeat(clock, COUNT_MS, () =>
-      sharing === 'owner' ? this.#countAll(homes) : this.#countDoubtful(homes),
-    );
+    return repeat(clock, COUNT_MS, async () => {
+      await (sharing === 'owner' ? this.#countAll(homes) : this.#countDoubtful(homes));
+      for (const home of [...homes.values()]) await this.#setUpAgain(home);
+    });
   }
 
   async #countDoubtful(homes: ReadonlyMap<string, Home>): Promise<void> {
@@ -53,12 +63,40 @@ export class Census {
       byPlace.set(home.place, [...(byPlace.get(home.place) ?? []), home]);
     }
     for (const [place, its] of byPlace) {
-      const counts = await this.#options.places.countAll(place);
-      for (const { egress } of its) {
+      const { counts, durables } = await this.#countAt(place);
+      for (const home of its) {
+        const { egress } = home;
         const { ready = 0, delayed = 0, parked = 0 } = counts.get(egress.token) ?? {};
         egress.heard('', ready);
         Object.assign(egress.counts, { delayed, parked });
+        await this.#mend(home, durables);
       }
+    }
+  }
+
+  /** Nothing, where somebody has deleted the stream. */
+  async #countAt(place: Place): Promise<Awaited<ReturnType<Places['countAll']>>> {
+    try {
+      return await this.#options.places.countAll(place);
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      return { counts: new Map(), durables: new Set() };
+    }
+  }
+
+  /** @param durables that were there a moment ago */
+  async #mend(home: Home, durables: ReadonlySet<string>): Promise<void> {
+    for (const puller of home.egress.pullers) {
+      if (!durables.has(puller.durable.name)) await this.#options.recoverIfGone(home, puller);
+    }
+  }
+
+  /** What could not be made, or was not made yet, when it was found to be gone. */
+  async #setUpAgain(home: Home): Promise<void> {
+    const { egress, interest } = home;
+    if (interest && egress.pullers.length === 0 && !egress.dropping) {
+      // Others need not wait for it.
+      await this.#options.setUp(home).catch(() => undefined);
     }
   }
 }

@@ -146,7 +146,12 @@ export function isOldest({ generation }: Durable, all: readonly Durable[]): bool
   return all.every((other) => other.generation >= generation);
 }
 
+/** N9: what comes next in a line waits for what the generation before has yet to give. */
+export function isHeldBack(durable: Durable, all: readonly Durable[]): boolean {
+  return isLine(durable) && !isOldest(durable, all);
+}
+
 /** Whether it has events whose order counts. */
-export function isLine({ part }: Durable): boolean {
+function isLine({ part }: Durable): boolean {
   return part !== undefined && part !== WORK_PART;
 }

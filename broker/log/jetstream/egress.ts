@@ -13,7 +13,8 @@
  * - N11 What was settled last is remembered: a copy that was on its way by then is not offered, but acknowledged again.
  * - N6 Numbers follow what this process does, and are never less than what is here. Where they cannot be right, the server is asked
  *   (`isDoubtful`). Where others take of the same queue, what is ready is what the server said with the last message.
- * - N19 Where others take of the same queue, what nobody here waits for goes back to them at once.
+ * - N19 Where others take of the same queue, what nobody here waits for goes back to them: at once if it was never offered, else within
+ *   a second.
  * - N16 What cannot be read is told to whoever pulls, once for each time that the server gives it, and takes nothing else along.
  */
 import type { Lag, PullOptions } from '../../../core/ports/event-log.ts';
@@ -132,7 +133,8 @@ export class Egress {
   get isDoubtful(): boolean {
     if (this.#publishing > 0) return false;
     if (this.isDoubted || this.#isFullOfTimers) return true;
-    if (this.#options.isShared) return false;
+    // Timers that others have taken are still counted here.
+    if (this.#options.isShared) return 2 * this.counts.delayed >= this.#options.timersMax;
     return this.counts.ready !== 0 && this.rows.size === 0 && this.#waiters.length > 0;
   }
 
@@ -182,9 +184,17 @@ export class Egress {
       const waiter = this.#waiters.shift();
       waiter?.resolve(this.#take(waiter.count));
     }
-    if (!this.#options.isShared) return;
-    // N19
-    for (const row of this.#ready.splice(0)) {
+    // Who has given one back has room for it soon: it would count as a lease without an outcome.
+    this.giveBack(({ offers }) => offers === 0);
+  }
+
+  /** N19: of those that nobody here waits for. */
+  giveBack(isMeant: (row: Row) => boolean = () => true): void {
+    if (!this.#options.isShared || this.#waiters.length > 0) return;
+    const rows = this.#ready.filter(isMeant);
+    if (rows.length > 0) for (const puller of this.pullers) puller.withdraw();
+    for (const row of rows) {
+      this.take(row);
       this.rows.delete(row.sequence);
       this.#options.giveBack(row);
     }

@@ -19,18 +19,18 @@ import type { Interest } from '../../../core/ports/event-log.ts';
 import type { Observer } from '../../../core/ports/observer.ts';
 import type { Clock, Timer } from '../../../core/ports/time.ts';
 import { readAck, type Ack } from './ack.ts';
-import { isLine, isOldest, untilOf, type Durable } from './durables.ts';
+import { isHeldBack, isOldest, untilOf, type Durable } from './durables.ts';
 import type { Contents } from './contents.ts';
 import { Leases } from './leases.ts';
 import { Egress, type Row } from './egress.ts';
 import type { StoredMessage } from './message.ts';
 import { Subjects, tokenOf } from './names.ts';
-import type { Place } from './place.ts';
+import type { Place, Sharing } from './place.ts';
 import type { Places } from './places.ts';
 import { Puller } from './puller.ts';
 import { Census } from './census.ts';
 import { repeat } from './repeat.ts';
-import { scheduledOn } from './schedule.ts';
+import { firedFor } from './schedule.ts';
 import type { Turn } from './turn.ts';
 
 /** How often leases are looked at. */
@@ -63,13 +63,6 @@ export interface EgressesOptions {
   readonly sharing: Sharing;
 }
 
-/**
- * - alone: no other process uses this log
- * - owner: others do; this one makes and removes what is on the server, and looks after its bounds
- * - guest: the owner does that
- */
-export type Sharing = 'alone' | 'owner' | 'guest';
-
 interface Source {
   readonly puller: Puller;
   readonly egress: Egress;
@@ -79,7 +72,8 @@ interface Source {
 export class Egresses {
   readonly #options: EgressesOptions;
   readonly #inbox = createInbox();
-  readonly #subscription: Subscription;
+  /** Absent: each puller listens for itself (N19). */
+  readonly #subscription: Subscription | undefined;
   readonly leases: Leases;
   readonly #homes = new Map<string, Home>();
   /** By durable. */
@@ -91,18 +85,19 @@ export class Egresses {
 
   constructor(options: EgressesOptions) {
     this.#options = options;
-    this.#subscription = options.nc.subscribe(`${this.#inbox}.>`, {
-      callback: (error, message) => {
-        if (!error) options.turn.atEnd(() => this.#receive(message));
-      },
-    });
+    const isAlone = options.sharing === 'alone';
+    this.#subscription = isAlone ? this.#listen(`${this.#inbox}.>`) : undefined;
     this.#adopt();
     const { clock, observer } = options;
     this.leases = new Leases({ clock, observer, answer: (row, text) => this.answer(row, text) });
     this.#timers = [
       repeat(clock, LOOK_MS, () => this.#look()),
       repeat(clock, LOOK_MS, () => this.#retire([...this.#sources.values()])),
-      new Census({ places: options.places, clock, sharing: options.sharing }).start(this.#homes),
+      new Census({
+        ...options,
+        recoverIfGone: (home, puller) => this.#recoverIfGone(home.egress.id, puller),
+        setUp: (home) => this.setUp(home),
+      }).start(this.#homes),
     ];
     void this.#followConnection();
   }
@@ -222,6 +217,7 @@ export class Egresses {
 
   #openPuller(egress: Egress, place: Place, durable: Durable): Puller {
     const { nc, clock, turn, pace } = this.#options;
+    const listen = (subject: string) => this.#listen(subject);
     const puller = new Puller({
       nc,
       clock,
@@ -229,9 +225,12 @@ export class Egresses {
       stream: place.name,
       durable,
       inbox: this.#inbox,
+      ...(!this.#subscription && { listen }),
       pace,
-      wanted: () =>
-        isHeldBack(durable, place, egress) ? 0 : Math.min(egress.wanted, durable.ackPendingMax),
+      wanted: () => {
+        const isHeld = isHeldBack(durable, place.durables.get(egress.token) ?? []);
+        return isHeld ? 0 : Math.min(egress.wanted, durable.ackPendingMax);
+      },
       terms: () => egress.terms,
       onEmpty: () => egress.heard(durable.name, 0),
       onGone: () => void this.#recover(egress.id, puller),
@@ -267,6 +266,8 @@ export class Egresses {
 
   #closePuller(egress: Egress, puller: Puller): void {
     puller.close();
+    // N6: it has nothing more to say.
+    egress.heard(puller.durable.name, 0);
     this.#sources.delete(puller.durable.name);
     egress.pullers = egress.pullers.filter((other) => other !== puller);
   }
@@ -296,18 +297,28 @@ export class Egresses {
     }
     turn.end();
     if (nc.isClosed()) return;
-    this.#subscription.unsubscribe();
+    this.#subscription?.unsubscribe();
     await nc.flush().catch(() => undefined);
   }
 
   #look(): void {
     for (const { egress } of this.#homes.values()) {
       for (const row of egress.rows.values()) this.leases.look(row);
+      egress.giveBack();
       for (const puller of egress.pullers) puller.forgetLost({ isAll: false });
     }
   }
 
   // --- what the server says -------------------------------------------------------------------------------------------
+
+  #listen(subject: string): Subscription {
+    const { nc, turn } = this.#options;
+    return nc.subscribe(subject, {
+      callback: (error, message) => {
+        if (!error) turn.atEnd(() => this.#receive(message));
+      },
+    });
+  }
 
   #receive(message: Msg): void {
     if (this.#isClosed) return;
@@ -373,7 +384,7 @@ export class Egresses {
       this.#pass(source, message);
       return;
     }
-    if (content.work && sequence > egress.countedTo && isFired(message, egress)) {
+    if (content.work && sequence > egress.countedTo && firedFor(message) === egress.token) {
       egress.count('delayed', -1);
       egress.count('ready', 1);
     }
@@ -435,15 +446,4 @@ export class Egresses {
       egress.ask();
     }
   }
-}
-
-/** N9: what comes next in a line waits for what the generation before has yet to give. */
-function isHeldBack(durable: Durable, { durables }: Place, { token }: Egress): boolean {
-  return isLine(durable) && !isOldest(durable, durables.get(token) ?? []);
-}
-
-/** Whether it is Work that was a timer until now. */
-function isFired(message: Msg, { token }: Egress): boolean {
-  const held = Subjects.held(scheduledOn(message) ?? '');
-  return held?.kind === 't' && held.egress === token;
 }

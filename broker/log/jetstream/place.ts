@@ -6,6 +6,13 @@ import { HOLD, tokenOf, type Subjects } from './names.ts';
 
 export const INGRESS_KEY = 'knear-ingress-';
 
+/**
+ * - alone: no other process uses this log
+ * - owner: others do; this one makes and removes what is on the server, and looks after its bounds
+ * - guest: the owner does that
+ */
+export type Sharing = 'alone' | 'owner' | 'guest';
+
 export interface Place {
   /** Of the stream. */
   readonly name: string;
@@ -14,6 +21,8 @@ export interface Place {
   readonly ingresses: Map<string, string>;
   /** By the token of their egress. */
   readonly durables: Map<string, Durable[]>;
+  /** Of `durables`, by this process. */
+  changes: number;
   /** Bytes as of the last look, and what was published since. */
   bytes: number;
   /** Of messages that are known of. */
@@ -32,6 +41,11 @@ export function unheld(stream: string): KnearError {
   );
 }
 
+export function notMadeYet(what: string): KnearError {
+  const detail = `there is not ${what} yet: it is made by knear controller, which may not run or may not have got so far`;
+  return new KnearError('KNEAR_LOG_FAILED', detail);
+}
+
 export function streamName(prefix: string, token: string): string {
   return `${prefix.toUpperCase()}_${token}`;
 }
@@ -43,6 +57,7 @@ export function emptyPlace(name: string, subjects: Subjects): Place {
     subjects,
     ingresses: new Map(),
     durables: new Map(),
+    changes: 0,
     bytes: 0,
     lastSequence: 0,
     found,
@@ -56,13 +71,25 @@ export function metadataOf(ingressIds: readonly string[]): Record<string, string
   };
 }
 
-export function add({ durables }: Place, durable: Durable): void {
+export function add(place: Place, durable: Durable): void {
+  const { durables } = place;
+  place.changes += 1;
   durables.set(durable.egress, [...(durables.get(durable.egress) ?? []), durable]);
 }
 
-export function drop({ durables }: Place, { egress, name }: Durable): void {
+export function drop(place: Place, { egress, name }: Durable): void {
+  const { durables } = place;
+  place.changes += 1;
   const others = durables.get(egress)?.filter((durable) => durable.name !== name) ?? [];
   durables.set(egress, others);
+}
+
+/** @param durables all of it, as the server has them */
+export function replace(place: Place, durables: ReadonlyMap<string, Durable[]>): void {
+  for (const egress of place.durables.keys()) {
+    if (!durables.has(egress)) place.durables.delete(egress);
+  }
+  for (const [egress, all] of durables) place.durables.set(egress, all);
 }
 
 export function isSame(current: readonly Durable[], shapes: readonly Shape[]): boolean {

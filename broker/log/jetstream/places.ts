@@ -14,7 +14,6 @@ import { randomUUID } from 'node:crypto';
 
 import type { JetStreamClient, JetStreamManager, StreamInfo } from '@nats-io/jetstream';
 
-import { KnearError } from '../../../core/errors.ts';
 import type { Interest } from '../../../core/ports/event-log.ts';
 import {
   durableConfig,
@@ -28,6 +27,7 @@ import {
 import { Births, gone, requireFormat, type Gap } from './births.ts';
 import { faultOf } from './faults.ts';
 import { ignoreMissing, isMissing } from './missing.ts';
+import { Coalesced } from './coalesced.ts';
 import { HOLD, Subjects, tokenOf } from './names.ts';
 import {
   add,
@@ -37,6 +37,8 @@ import {
   isSame,
   metadataOf,
   missingOf,
+  notMadeYet,
+  replace,
   streamName,
   unheld,
   type Place,
@@ -60,6 +62,13 @@ export interface PlacesOptions {
   onGap(gap: Gap): void;
 }
 
+interface Look {
+  /** Messages, by the token of their egress. */
+  readonly waiting: ReadonlyMap<string, number>;
+  /** Names. */
+  readonly durables: ReadonlySet<string>;
+}
+
 export class Places {
   readonly #options: PlacesOptions;
   readonly #births: Births;
@@ -67,7 +76,7 @@ export class Places {
   readonly #byIngress = new Map<string, Place>();
   /** One at a time for each stream: who comes second finds it made. */
   readonly #making = new Map<string, Promise<Place>>();
-  readonly #looking = new Map<Place, Promise<ReadonlyMap<string, number>>>();
+  readonly #looks = new Map<Place, Coalesced<Look>>();
 
   private constructor(options: PlacesOptions, births: Births) {
     this.#options = options;
@@ -89,7 +98,7 @@ export class Places {
       for (const gap of await births.gaps(new Map(durables))) options.onGap(gap);
       return places;
     } catch (error) {
-      throw faultOf(error);
+      throw options.isGuest && isMissing(error) ? notMadeYet('a log') : faultOf(error);
     }
   }
 
@@ -231,44 +240,43 @@ export class Places {
     return durables;
   }
 
-  /** What durables there are by now, and what waits for each. Who asks while somebody looks gets what he finds. */
-  look(place: Place): Promise<ReadonlyMap<string, number>> {
-    const looking = this.#looking.get(place) ?? this.#look(place);
-    this.#looking.set(place, looking);
-    return looking;
+  /** What durables there are by now, and what waits for each. */
+  look(place: Place): Promise<Look> {
+    let looks = this.#looks.get(place);
+    if (!looks) this.#looks.set(place, (looks = new Coalesced(() => this.#look(place))));
+    return looks.run();
   }
 
-  async #look(place: Place): Promise<ReadonlyMap<string, number>> {
-    try {
-      const waiting = new Map<string, number>();
-      const durables = new Map<string, Durable[]>();
-      for await (const info of this.#options.jsm.consumers.list(place.name)) {
-        if (info.name === HOLD) continue;
-        const durable = durableOf(info);
-        durables.set(durable.egress, [...(durables.get(durable.egress) ?? []), durable]);
-        waiting.set(durable.egress, (waiting.get(durable.egress) ?? 0) + durable.found);
-      }
-      for (const egress of place.durables.keys())
-        if (!durables.has(egress)) place.durables.delete(egress);
-      for (const [egress, all] of durables) place.durables.set(egress, all);
-      return waiting;
-    } finally {
-      this.#looking.delete(place);
+  async #look(place: Place): Promise<Look> {
+    const { changes } = place;
+    const waiting = new Map<string, number>();
+    const durables = new Map<string, Durable[]>();
+    for await (const info of this.#options.jsm.consumers.list(place.name)) {
+      if (info.name === HOLD) continue;
+      const durable = durableOf(info);
+      durables.set(durable.egress, [...(durables.get(durable.egress) ?? []), durable]);
+      waiting.set(durable.egress, (waiting.get(durable.egress) ?? 0) + durable.found);
     }
+    // What this process has made or removed meanwhile is newer than the list, and the owner knows what should be there.
+    if (this.#options.isGuest && place.changes === changes) replace(place, durables);
+    const names = [...durables.values()].flat().map(({ name }) => name);
+    return { waiting, durables: new Set(names) };
   }
 
-  /** What waits for each egress of a stream, by token. */
-  async countAll(
-    place: Place,
-  ): Promise<Map<string, { ready: number; delayed: number; parked: number }>> {
+  /** What waits for each egress of a stream, by token, and what durables it has. */
+  async countAll(place: Place): Promise<{
+    readonly counts: ReadonlyMap<string, { ready: number; delayed: number; parked: number }>;
+    readonly durables: ReadonlySet<string>;
+  }> {
     const held = await this.#countHeld(place.name, place.subjects);
-    const waiting = await this.look(place);
-    return new Map(
-      [...place.durables.keys()].map((egress) => {
+    const { waiting, durables } = await this.look(place);
+    const counts = new Map(
+      [...waiting].map(([egress, ready]) => {
         const { delayed = 0, parked = 0 } = held.get(egress) ?? {};
-        return [egress, { ready: waiting.get(egress) ?? 0, delayed, parked }];
+        return [egress, { ready, delayed, parked }];
       }),
     );
+    return { counts, durables };
   }
 
   /** Somebody has deleted the stream. */
@@ -432,13 +440,9 @@ export class Places {
       await this.#births.forget(place.name, durable);
     }
     place.durables.delete(egress);
+    place.changes += 1;
     const { subjects, name } = place;
     const filters = [subjects.works(egress), subjects.timers(egress), subjects.parkedOf(egress)];
     for (const filter of filters) await jsm.streams.purge(name, { filter });
   }
-}
-
-function notMadeYet(what: string): KnearError {
-  const detail = `there is not ${what} yet: it is made by knear controller, which may not run or may not have got so far`;
-  return new KnearError('KNEAR_LOG_FAILED', detail);
 }

@@ -4,10 +4,12 @@
  *
  * It owns the requests that the server has not answered in full.
  *
+ * - N19 Where others take of the same durable, the server forgets what was asked for and is not wanted any more (`withdraw`): it would
+ *   bring each message that is given back again and again, and each time counts as a lease.
  * - N3 A request that the server forgets (it ended, changed its leader, or lost the connection) is made again: at the latest
  *   when it would be over anyway.
  */
-import { nanos, type Msg, type NatsConnection } from '@nats-io/transport-node';
+import { nanos, type Msg, type NatsConnection, type Subscription } from '@nats-io/transport-node';
 
 import type { Clock, Timer } from '../../../core/ports/time.ts';
 import type { Nearness } from '../../../core/rules/nearness.ts';
@@ -54,8 +56,10 @@ export interface PullerOptions {
   readonly turn: Turn;
   readonly stream: string;
   readonly durable: Durable;
-  /** Where answers go; requests of this puller add a token of their own. */
+  /** Where answers go; requests of this puller add tokens of their own. */
   readonly inbox: string;
+  /** Absent: somebody listens on all of the inbox, and nothing can be withdrawn. */
+  readonly listen?: (subject: string) => Pick<Subscription, 'drain'>;
   /** Milliseconds of `clock` in one of the server's. */
   readonly pace: number;
   /** How many are waited for, the ones that are asked for already included. */
@@ -77,6 +81,9 @@ export class Puller {
   readonly #requests = new Map<string, Request>();
   #asked = 0;
   #count = 0;
+  /** The server brings what was asked for as long as somebody listens. */
+  #listening: Pick<Subscription, 'drain'> | undefined;
+  #round = 0;
   #retry: Timer | undefined;
   #isClosed = false;
 
@@ -103,7 +110,9 @@ export class Puller {
     this.#asked += batch;
     const expires = nanos(forMs / pace);
     const request = { batch, expires, group: GROUP, priority: PRIORITY[nearness] };
-    const reply = `${inbox}.${this.durable.name}.${id}`;
+    const answers = `${inbox}.${this.durable.name}.${String(this.#round)}`;
+    this.#listening ??= this.#options.listen?.(`${answers}.*`);
+    const reply = `${answers}.${id}`;
     turn.atEnd(() => {
       if (!nc.isClosed()) nc.publish(this.#subject, JSON.stringify(request), { reply });
     });
@@ -144,9 +153,25 @@ export class Puller {
     this.ask();
   }
 
+  /** N19. What the server has sent by now still comes. */
+  withdraw(): void {
+    if (!this.#listening || this.#asked === 0) return;
+    this.#stopListening();
+    this.#round += 1;
+    this.#requests.clear();
+    this.#asked = 0;
+  }
+
   close(): void {
     this.#isClosed = true;
     this.#retry?.cancel();
+    this.#stopListening();
+  }
+
+  #stopListening(): void {
+    // Without a connection there is nobody who would send.
+    this.#listening?.drain().catch(() => undefined);
+    this.#listening = undefined;
   }
 
   #forget(id: string): void {

@@ -5,6 +5,8 @@
  */
 import type { Msg, MsgHdrs } from '@nats-io/transport-node';
 
+import { Subjects } from './names.ts';
+
 /** @param when.atMs wall time of the server, Unix ms; `target`: the subject that it is published to. */
 export function schedule(
   headers: MsgHdrs,
@@ -20,8 +22,8 @@ export function replaceScheduled(headers: MsgHdrs, subject: string): void {
   headers.set('Nats-Schedule-Next', 'purge');
 }
 
-/** The subject on which the message has waited, if it was scheduled. */
-export function scheduledOn({ headers }: Msg): string | undefined {
-  const subject = headers?.get('Nats-Scheduler');
-  return subject === '' ? undefined : subject;
+/** The token of the egress whose timer the message was until now, if it was one. */
+export function firedFor({ headers }: Msg): string | undefined {
+  const held = Subjects.held(headers?.get('Nats-Scheduler') ?? '');
+  return held?.kind === 't' ? held.egress : undefined;
 }
