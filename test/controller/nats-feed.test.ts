@@ -220,6 +220,7 @@ test('who is there is known, with what he goes by; who leaves is gone, and who d
   const controller = await open('controller');
   const [one, other] = [await open('ingress'), await open('dispatcher')];
   const revision = await controller.feed.publish(small);
+  await eventually('it', () => one.told.length === 1);
   one.feed.applied(revision);
   const known = () =>
     controller.feed
