@@ -131,10 +131,18 @@ export class Group {
 
   /** Of a controller. @param onChange what is Ready may have changed */
   watch(onChange: () => void): void {
+    let seen = '';
     const look = () => {
       if (this.#stop.signal.aborted) return;
-      this.#barrier.present(this.feed.instances());
-      onChange();
+      const instances = this.feed.instances();
+      this.#barrier.present(instances);
+      // Thousands of statuses are dated anew only where one of them may be another.
+      const state = JSON.stringify([
+        this.revision,
+        instances.map(({ id, revision }) => [id, revision]),
+      ]);
+      if (state !== seen) onChange();
+      seen = state;
       clock.after(LOOK_MS, look);
     };
     const again = async () => {

@@ -8,7 +8,11 @@ export function natsLoadReports({ nc }: Pick<NatsLink, 'nc'>, prefix: string): L
   const subject = `${prefix}_load`;
   return {
     tell(report) {
-      if (!nc.isClosed()) nc.publish(subject, JSON.stringify({ v: VERSION, ...report }));
+      try {
+        nc.publish(subject, JSON.stringify({ v: VERSION, ...report }));
+      } catch {
+        // Without a connection, or too large for the server: as if it had been lost on the way.
+      }
     },
     listen(take) {
       nc.subscribe(subject, {
@@ -26,8 +30,13 @@ export function natsLoadReports({ nc }: Pick<NatsLink, 'nc'>, prefix: string): L
 function read(text: string): LoadReport | undefined {
   try {
     const { v, ...report } = JSON.parse(text) as LoadReport & { readonly v?: unknown };
-    return v === VERSION ? report : undefined;
+    return v === VERSION && isWhole(report) ? report : undefined;
   } catch {
     return undefined;
   }
+}
+
+function isWhole({ instanceId, everyMs, places }: Partial<Record<keyof LoadReport, unknown>>) {
+  const isNamed = typeof instanceId === 'string' && typeof everyMs === 'number';
+  return isNamed && Array.isArray(places) && places.every((lines) => Array.isArray(lines));
 }

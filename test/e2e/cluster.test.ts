@@ -21,9 +21,7 @@ beforeAll(async () => {
 });
 afterAll(() => nats.close());
 
-const stage = openStage({
-  engine: { name: 'JetStream', removesPayloads: false, flags: () => [], quotaFlags: () => [] },
-});
+const stage = openStage();
 afterEach(() => stage.close());
 
 describe('a cluster', () => {

@@ -134,17 +134,18 @@ export interface SliceSpec {
   /** 127.0.0.1 unless said. */
   readonly address?: string;
   readonly isReady?: boolean;
+  readonly zone?: string;
 }
 
 /** A slice with one endpoint. */
 export function endpointSlice(name: string, spec: SliceSpec): Manifest {
-  const { namespace, service: of, port, address = '127.0.0.1', isReady = true } = spec;
+  const { namespace, service: of, port, address = '127.0.0.1', isReady = true, zone } = spec;
   return {
     apiVersion: 'discovery.k8s.io/v1',
     kind: 'EndpointSlice',
     metadata: { name, namespace, labels: { 'kubernetes.io/service-name': of } },
     addressType: 'IPv4',
-    endpoints: [{ addresses: [address], conditions: { ready: isReady } }],
+    endpoints: [{ addresses: [address], conditions: { ready: isReady }, zone }],
     ports: [{ name: 'http', port }],
   };
 }
