@@ -117,6 +117,11 @@ export class Group {
     return this.#barrier.waitOf(resourceId);
   }
 
+  /** Of a controller: it is about to be in force, and nobody else can go by it yet. */
+  intend(topology: Topology): void {
+    this.#barrier.intended(topology);
+  }
+
   /** This process goes by it. A controller hands it out, and resolves when it has or is stopped. */
   async applied(topology: Topology): Promise<void> {
     if (this.#options.role !== 'controller') {

@@ -140,7 +140,11 @@ async function open(settings: Settings, context: OpenContext): Promise<Running> 
   const stopped = new AbortController();
   opened.push(() => Promise.resolve(stopped.abort()));
   void source.follow({
-    prepare: (next) => prepare(log, next, { logger, signal: stopped.signal }),
+    async prepare(next) {
+      const isPrepared = await prepare(log, next, { logger, signal: stopped.signal });
+      if (isPrepared) group?.intend(next);
+      return isPrepared;
+    },
     apply,
   });
   let stopping: Promise<void> | undefined;

@@ -92,16 +92,13 @@ test('one of several that come at once leads, and goes on leading', async () => 
 describe('a leader that closes', () => {
   test('lets go: the next one leads when it asks, and does not wait for the end of the lease', async () => {
     const leader = await openLeader();
-    const next = await open();
-    await next.nc.flush();
-    const startMs = performance.now();
+    const { kv, close } = await lease();
     await leader.leadership.close();
     expect(leader.leadership.isLeading).toBe(false);
-    await eventually('the next', () => {
-      next.clock.skip(RENEW_MS);
-      return next.leadership.isLeading;
-    });
-    expect(performance.now() - startMs).toBeLessThan(LEASE_MS);
+    const left = await kv.get('leader');
+    expect([left?.operation, left?.string()]).toEqual(['PURGE', '']);
+    await close();
+    const next = await openLeader();
     expect([leader.told, next.told]).toEqual([[true], [true]]);
     // It asks no more.
     leader.clock.skip(10 * RENEW_MS);
@@ -128,17 +125,16 @@ describe('a leader that closes', () => {
 
 describe('a leader that is gone without a word', () => {
   test('is followed after its lease, not before', async () => {
+    const startMs = performance.now();
     const leader = await openLeader();
     const next = await open();
-    const startMs = performance.now();
     // As SIGKILL leaves it; its own end was counted from before.
     await leader.nc.close();
     await eventually('the next', () => {
       next.clock.skip(RENEW_MS);
       return next.leadership.isLeading;
     });
-    // The server looks at the ends of messages once a second at most, and the lease had begun before.
-    expect(performance.now() - startMs).toBeGreaterThan(HELD_MS);
+    expect(performance.now() - startMs).toBeGreaterThan(LEASE_MS);
     expect(next.told).toEqual([true]);
   }, 60_000);
 });
@@ -148,10 +144,10 @@ describe('a leader that cannot ask (Z5)', () => {
     const leader = await openLeader();
     await nats.pause();
     try {
-      leader.clock.skip(HELD_MS - 1_000);
+      leader.clock.skip(HELD_MS - 5_000);
       expect(leader.leadership.isLeading).toBe(true);
       expect(leader.told).toEqual([true]);
-      leader.clock.skip(1_000);
+      leader.clock.skip(5_000);
       expect(leader.leadership.isLeading).toBe(false);
       // Told at once, though the server has not answered yet.
       await eventually('told', () => leader.told.length === 2, { withinMs: 1_000 });

@@ -6,6 +6,8 @@
  *
  * - N13 A lease is judged by this process' own clock, from the moment at which a message came: later than the server does, so
  *   that what the server gives again is always offered.
+ * - N20 Where others take of the same queue, what may have been given so long ago that its lease is nearly over is not offered: the
+ *   server gives it again, to whoever is there. Nothing is asked for while the server does not answer.
  */
 import {
   createInbox,
@@ -21,7 +23,8 @@ import type { Clock, Timer } from '../../../core/ports/time.ts';
 import { readAck, type Ack } from './ack.ts';
 import { isHeldBack, isOldest, untilOf, type Durable } from './durables.ts';
 import type { Contents } from './contents.ts';
-import { Leases } from './leases.ts';
+import { Echo } from './echo.ts';
+import { isOld, isStale, Leases } from './leases.ts';
 import { Egress, type Row } from './egress.ts';
 import type { StoredMessage } from './message.ts';
 import { Subjects, tokenOf } from './names.ts';
@@ -74,6 +77,7 @@ export class Egresses {
   readonly #inbox = createInbox();
   /** Absent: each puller listens for itself (N19). */
   readonly #subscription: Subscription | undefined;
+  readonly #echo: Echo;
   readonly leases: Leases;
   readonly #homes = new Map<string, Home>();
   /** By durable. */
@@ -85,6 +89,7 @@ export class Egresses {
 
   constructor(options: EgressesOptions) {
     this.#options = options;
+    this.#echo = new Echo(options);
     const isAlone = options.sharing === 'alone';
     this.#subscription = isAlone ? this.#listen(`${this.#inbox}.>`) : undefined;
     this.#adopt();
@@ -99,7 +104,10 @@ export class Egresses {
         setUp: (home) => this.setUp(home),
       }).start(this.#homes),
     ];
-    void this.#followConnection();
+    // N3: requests end with the connection.
+    void this.#echo.follow(() => {
+      for (const { puller } of this.#sources.values()) puller.forgetLost({ isAll: true });
+    });
   }
 
   find(egressId: string): Home | undefined {
@@ -229,7 +237,7 @@ export class Egresses {
       pace,
       wanted: () => {
         const isHeld = isHeldBack(durable, place.durables.get(egress.token) ?? []);
-        return isHeld ? 0 : Math.min(egress.wanted, durable.ackPendingMax);
+        return isHeld || isStale(this.#ageMs) ? 0 : Math.min(egress.wanted, durable.ackPendingMax);
       },
       terms: () => egress.terms,
       onEmpty: () => egress.heard(durable.name, 0),
@@ -302,6 +310,8 @@ export class Egresses {
   }
 
   #look(): void {
+    // First, so that what is asked for then comes after the answer.
+    this.#echo.call();
     for (const { egress } of this.#homes.values()) {
       for (const row of egress.rows.values()) this.leases.look(row);
       egress.giveBack();
@@ -315,12 +325,19 @@ export class Egresses {
     const { nc, turn } = this.#options;
     return nc.subscribe(subject, {
       callback: (error, message) => {
-        if (!error) turn.atEnd(() => this.#receive(message));
+        if (error) return;
+        const ageMs = this.#ageMs;
+        turn.atEnd(() => this.#receive(message, ageMs));
       },
     });
   }
 
-  #receive(message: Msg): void {
+  /** N20 */
+  get #ageMs(): number {
+    return this.#subscription ? 0 : this.#echo.ageMs;
+  }
+
+  #receive(message: Msg, ageMs: number): void {
     if (this.#isClosed) return;
     const ack = readAck(message.reply);
     if (!ack) {
@@ -333,6 +350,7 @@ export class Egresses {
     source.puller.onMessage();
     const { egress, puller, place } = source;
     egress.heard(ack.durable, ack.pending);
+    if (isStale(ageMs) && !egress.isSettled(ack.sequence)) return puller.ask();
     const known = egress.rows.get(ack.sequence);
     if (known?.acks.has(ack.durable)) {
       this.#comeAgain(known, message, ack);
@@ -348,6 +366,8 @@ export class Egresses {
       puller.ask();
     } else {
       this.#take(source, message, ack);
+      const row = isOld(ageMs) && egress.rows.get(ack.sequence);
+      if (row) this.leases.extend(row);
     }
   }
 
@@ -416,15 +436,6 @@ export class Egresses {
     turn.atEnd(() => {
       if (!nc.isClosed()) nc.publish(subject, text);
     });
-  }
-
-  /** N3: requests end with the connection. */
-  async #followConnection(): Promise<void> {
-    for await (const { type } of this.#options.nc.status()) {
-      if (this.#isClosed) return;
-      if (type !== 'reconnect') continue;
-      for (const { puller } of this.#sources.values()) puller.forgetLost({ isAll: true });
-    }
   }
 
   // --- generations ----------------------------------------------------------------------------------------------------

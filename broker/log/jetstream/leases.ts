@@ -6,6 +6,10 @@ import type { Row } from './egress.ts';
 
 /** A lapsed row is forgotten after this many leases: whoever held it has ended. */
 const LAPSED_LEASES = 4;
+/** As old as this, it would be over before whoever holds it extends it for the second time. */
+const STALE_MS = LEASE_MS - EXTEND_MS;
+/** More than it takes to hear of the server. Such a lease is extended at once, so that the first time is not too late. */
+const OLD_MS = 2_500;
 
 export interface LeasesOptions {
   readonly clock: Clock;
@@ -49,4 +53,13 @@ export class Leases {
       egress.rows.delete(sequence);
     }
   }
+}
+
+/** N20. @param ageMs of what has come, at most */
+export function isStale(ageMs: number): boolean {
+  return ageMs > STALE_MS;
+}
+
+export function isOld(ageMs: number): boolean {
+  return ageMs > OLD_MS;
 }
