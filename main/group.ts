@@ -9,7 +9,7 @@ import type { NatsLink } from '../broker/log/jetstream/connection.ts';
 import { Barrier, type Wait } from '../controller/feed/barrier.ts';
 import { Leadership } from '../controller/feed/leadership.ts';
 import { NatsFeed } from '../controller/feed/nats-feed.ts';
-import { KnearError } from '../core/errors.ts';
+import { codeOf, KnearError, messageOf } from '../core/errors.ts';
 import type { Role, TopologyFeed } from '../core/ports/topology-feed.ts';
 import type { Topology } from '../core/topology.ts';
 import { natsLoadReports } from './load-reports.ts';
@@ -167,6 +167,7 @@ export class Group {
 
   async #publish(topology: Topology): Promise<void> {
     // A newer one takes its place.
+    let told = '';
     while (!this.#stop.signal.aborted && this.#published === topology) {
       // Z5: another one may lead by now, whose it is to publish. This process ends.
       if (!this.#leadership?.isLeading) return;
@@ -176,7 +177,10 @@ export class Group {
         if (this.#published === topology) this.#barrier.published(revision);
         return;
       } catch (error) {
-        this.#options.logger.warn({ err: error }, 'the Topology is to be published again');
+        const why = messageOf(error);
+        if (why !== told)
+          this.#options.logger.warn({ code: codeOf(error) }, `published again: ${why}`);
+        told = why;
         await new Promise<void>((resolve) => clock.after(AGAIN_MS, resolve));
       }
     }

@@ -29,6 +29,9 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   'dist/': 'made by npm run build',
   'bench/results/': 'made by npm run bench',
   kn_log: 'a subject on the NATS server, no metric',
+  kn_load: 'the same',
+  kn_topology: 'the same',
+  kn_leader: 'the same',
   kn_eventing_process_duration_seconds: 'a metric of Knative that docs/metrics.md says is not told',
 };
 

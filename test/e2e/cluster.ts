@@ -22,16 +22,18 @@ export interface Cluster {
   ready(): Promise<void>;
 }
 
-/** Its controller runs when it resolves. The stage ends all of it. */
+/** Its controller runs when it resolves. The stage ends all of it. @param more flags of all of them */
 export async function openCluster(
   stage: Stage,
   nats: Pick<Nats, 'url'>,
   resources: string,
+  more: readonly string[] = [],
 ): Promise<Cluster> {
   clusters += 1;
   const shared = [
     ...['--nats', nats.url, '--nats-prefix', `cl-${String(clusters)}`],
     ...['--claim-check-folder', stage.folder()],
+    ...more,
   ];
   const program = (role: Role, flags: readonly string[] = []) =>
     stage.program(resources, { role, flags: [...shared, ...flags] });
