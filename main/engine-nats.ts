@@ -47,7 +47,7 @@ export async function openNatsEngine(
   return {
     recordMaxBytes,
     link,
-    async open({ observer, match, wants }) {
+    async open({ observer, match, wants, mayChange }) {
       // The files of payloads and uploads have one owner, too.
       await mkdir(settings.data, { recursive: true });
       const lock = await acquireOwnerLock(settings.data);
@@ -64,6 +64,7 @@ export async function openNatsEngine(
         durability: nats.durability,
         prefix: nats.prefix,
         sharing: SHARING[role],
+        ...(mayChange && { mayChange }),
         trouble: () => trouble,
         limits: {
           streamMaxBytes: nats.streamMaxBytes,

@@ -82,6 +82,8 @@ export interface EngineParts {
   readonly match: Match;
   /** Whether an egress of the topology in force wants an event. */
   readonly wants: (egressId: string, event: CloudEvent) => boolean;
+  /** Of a log that several processes share: whether this one may change what is on the server. Absent: always. */
+  readonly mayChange?: () => boolean;
 }
 
 export interface OpenEngine {

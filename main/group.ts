@@ -59,7 +59,7 @@ export class Group {
       prefix,
       clock,
       mayMake: role === 'controller',
-      mayPublish: () => this.#leadership?.isLeading ?? false,
+      mayPublish: () => this.isLeading,
       self: {
         role,
         version: packageVersion(),
@@ -95,6 +95,11 @@ export class Group {
     } finally {
       callOff();
     }
+  }
+
+  /** Of a controller, Z5. */
+  get isLeading(): boolean {
+    return this.#leadership?.isLeading ?? false;
   }
 
   /** C7 */

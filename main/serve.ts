@@ -103,6 +103,7 @@ async function open(settings: Settings, context: OpenContext): Promise<Running> 
     observer,
     match: explain.match(inForce.match),
     wants: inForce.wants,
+    ...(role === 'controller' && group && { mayChange: () => group.isLeading }),
   });
   await untilAnswered(() => log.prepare(interestsOf(inForce.topology)), { logger, signal });
 

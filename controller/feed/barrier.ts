@@ -51,12 +51,18 @@ export class Barrier {
 
   #look(): void {
     const isEverybody = this.#instances.every(({ revision }) => revision >= this.#revision);
-    if (isEverybody && this.#instances.length > 0) this.#proven = this.#intended;
+    // Of nobody, everything could be said.
+    if (isEverybody && !this.#missing()) this.#proven = this.#intended;
+  }
+
+  /** A role that nobody has. */
+  #missing(): (typeof PARTS)[number] | undefined {
+    return PARTS.find(({ role }) => this.#instances.every((each) => each.role !== role));
   }
 
   /** Why a resource is not Ready yet; `undefined`: nothing here is in its way. */
   waitOf(resourceId: string): Wait | undefined {
-    const missing = PARTS.find(({ role }) => this.#instances.every((each) => each.role !== role));
+    const missing = this.#missing();
     if (missing) return missing.wait;
     const intended = this.#intended.get(resourceId);
     if (intended === undefined || this.#proven.get(resourceId) === intended) return undefined;

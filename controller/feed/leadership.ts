@@ -113,9 +113,11 @@ export class Leadership {
   async #ask(): Promise<true> {
     const { js } = this.#options;
     const kv = await new Kvm(js).create(this.#bucket, { markerTTL: LEASE_S * 1e3 });
+    const lastSubjectSequence = await this.#sequenceToFollow(() => kv.get(KEY));
+    if (this.#isClosed) throw new Error('nobody wants it any more');
     const { seq } = await js.publish(`$KV.${this.#bucket}.${KEY}`, this.#id, {
       ttl: `${String(LEASE_S)}s`,
-      expect: { lastSubjectSequence: await this.#sequenceToFollow(() => kv.get(KEY)) },
+      expect: { lastSubjectSequence },
     });
     this.#sequence = seq;
     return true;

@@ -100,6 +100,32 @@ test.each([
   expect(waits(barrier)).toEqual([reason, reason, reason]);
 });
 
+test.each([
+  { name: 'nobody', before: [] },
+  { name: 'no dispatcher', before: [at('ingress', 5)] },
+  { name: 'no ingress', before: [at('dispatcher', 5)] },
+])('where there was $name, what the first one has is waited for', ({ before }) => {
+  const barrier = new Barrier();
+  barrier.present(before);
+  barrier.intended(topologyOf(1, OLD));
+  barrier.published(5);
+  const first = [at('ingress', 0), at('dispatcher', 0)];
+  const all = first.map((each) => before.find(({ role }) => role === each.role) ?? each);
+  barrier.present(all);
+  expect(barrier.waitOf('old')?.reason).toBe('DataPlaneBehind');
+  barrier.present([at('ingress', 5), at('dispatcher', 5)]);
+  expect(barrier.waitOf('old')).toBeUndefined();
+});
+
+test('who had it before the server has told who published it, is as good as any', () => {
+  const barrier = settled();
+  barrier.intended(topologyOf(2, NEW));
+  barrier.present([at('ingress', 6), at('dispatcher', 6)]);
+  expect(waits(barrier)).toEqual(['', '', 'DataPlaneBehind']);
+  barrier.published(6);
+  expect(waits(barrier)).toEqual(['', '', '']);
+});
+
 test('controllers are not waited for: they hand it out', () => {
   const barrier = settled();
   barrier.intended(topologyOf(2, NEW));

@@ -7,6 +7,7 @@ import type { Program } from '../e2e/program.ts';
 import { openStage } from '../e2e/stage.ts';
 import type { Subscriber } from '../e2e/subscriber.ts';
 import { openNats, type Nats } from '../servers/nats.ts';
+import { missingAt } from './cluster-load.ts';
 import { allReady, faultsOf, freeze, partsOf, says, thaw, type Parts } from './cluster-parts.ts';
 
 /** The lease of a controller that is gone ends within 10 s; who waits asks every 3 s, and has to start. */
@@ -39,12 +40,12 @@ interface Scene {
   readonly second: Program;
 }
 
-async function open(): Promise<Scene> {
+async function open(flags: readonly string[] = []): Promise<Scene> {
   const subscriber = await stage.subscriber();
   const yaml = yamlOf(broker('main'), trigger('one', { subscriber: `${subscriber.url}/one` }));
   const parts = partsOf(stage, nats, yaml);
-  const first = await parts.started('controller');
-  const second = parts.add('controller');
+  const first = await parts.started('controller', flags);
+  const second = parts.add('controller', flags);
   second.spawn();
   const [ingress, dispatcher] = await Promise.all([
     parts.started('ingress'),
@@ -122,4 +123,26 @@ test('Z5 a controller that stood still while another one took over publishes not
   expect(await ingress.metric('knear_topology_revision')).toBe(revision);
   writeTrigger(scene, 'three');
   await changeIsSeen(scene, 'three', second);
+}, 90_000);
+
+test('Z5 a controller that stood still removes nothing of what has come back meanwhile', async () => {
+  const scene = await open(['--gone-after', 'PT3S']);
+  const { first, second, ingress, dispatcher, subscriber } = scene;
+  writeTrigger(scene, 'two');
+  await changeIsSeen(scene, 'two', first);
+  await dispatcher.stop();
+  const ids = Array.from({ length: 20 }, (_, index) => `waits-${String(index)}`);
+  for (const id of ids) {
+    expect((await send(`${ingress.url}/default/main`, { id, type: 'a' })).status).toBe(202);
+  }
+  first.remove('two.yaml');
+  await eventually('it is gone', async () => (await first.statuses()).length === 2);
+  await freeze(first);
+  writeTrigger(scene, 'two');
+  await leads(second);
+  thaw(first);
+  expect(await first.ended()).toEqual({ code: 1, signal: null });
+  await dispatcher.start();
+  const missing = () => missingAt(subscriber, ids, ['/two']);
+  await eventually('all came', () => missing().length === 0, { otherwise: missing });
 }, 90_000);

@@ -52,7 +52,7 @@ afterEach(async () => {
   await stage.close();
 });
 
-test('D4 D8 N13 a dispatcher that stands still for longer than a lease loses nothing and fails nothing twice', async () => {
+test('D4 D8 N20 a dispatcher that stands still for longer than a lease loses nothing and fails nothing twice', async () => {
   const subscriber = await stage.subscriber();
   subscriber.on('/good', () => ({ afterMs: 100 }));
   // It is in the middle of attempts when it freezes, and finds their failures when it goes on.
@@ -88,6 +88,7 @@ test('D4 D8 N13 a dispatcher that stands still for longer than a lease loses not
   await eventually('it delivers', async () => (await attempts('deliver')) > 20);
   await eventually('it fails', async () => (await attempts('dead-letter')) > 0);
   await freeze(frozen);
+  const frozenAtMs = performance.now();
   const before = subscriber.at('/good').length;
   await pause(FROZEN_MS);
   const meanwhile = subscriber.at('/good').length - before;
@@ -122,6 +123,11 @@ test('D4 D8 N13 a dispatcher that stands still for longer than a lease loses not
   // The other one went on, and not only with what came before.
   expect(meanwhile).toBeGreaterThan(50);
   expect(slowest.good.ms).toBeLessThan(SLOWEST_MAX_MS);
+  // One at least was given to the one that stood still. It found it when it went on, long after the other one had failed it.
+  expect(slowest.dead.ms).toBeGreaterThan(LEASE_MS - 1_000);
+  // One that was on its way to the sink may go there again.
+  const failed = subscriber.at('/dead').filter(({ atMs }) => atMs > frozenAtMs);
+  expect(failed.length).toBe(new Set(failed.map(({ id }) => id)).size);
   expect(slowest.dead.ms).toBeLessThan(SLOWEST_MAX_MS);
   for (const each of [controller, ingress, frozen, other]) expect(faultsOf(each)).toEqual([]);
 }, 120_000);

@@ -31,8 +31,10 @@ import { allReady, faultsOf, partsOf } from './cluster-parts.ts';
 
 const STEPS = [1, 2, 3] as const;
 const RESOURCES = 12;
-/** Between a kill and the next. */
+/** Between one that was killed, and is there again, and the next. */
 const LIFE_MS = 2_000;
+/** Events, so that a run on a slow machine has some of each kind. */
+const ENOUGH = 400;
 /** How long the server is away. */
 const AWAY_MS = 700;
 /** What a killed dispatcher held comes again after 15 s, be it twice; the machine may be busy. */
@@ -84,7 +86,11 @@ test('nothing that was acknowledged is lost, whichever role or server is killed'
     () => killAndStart(dispatcherA),
     () => killAndStart(ingressA),
     killServer,
-    () => killAndStart(first),
+    async () => {
+      await first.crash();
+      // It waits by then, as the other one leads.
+      first.spawn();
+    },
     () => killAndStart(ingressB),
     () => killAndStart(dispatcherB),
     killServer,
@@ -103,7 +109,8 @@ test('nothing that was acknowledged is lost, whichever role or server is killed'
       each.spawn();
     }
   }
-  await pause(LIFE_MS);
+  const sent = load.acknowledged;
+  await eventually('enough', () => sent.size > ENOUGH);
   await load.stop();
   const stoppedAtMs = performance.now();
 
@@ -141,9 +148,9 @@ test('nothing that was acknowledged is lost, whichever role or server is killed'
       `${String(ended)} ends of controllers by themselves`,
     ].join('\n'),
   );
-  expect(ids.length).toBeGreaterThan(200);
+  // The run has tried what it is about.
   expect(subscriber.at('/dead/flaky').length).toBeGreaterThan(0);
-  expect(subscriber.at('/result').length).toBeGreaterThan(100);
+  expect(subscriber.at('/result').length).toBeGreaterThan(ENOUGH / 2);
   for (const each of [...ingresses, ...dispatchers, ...controllers]) {
     expect(faultsOf(each)).toEqual([]);
   }
@@ -151,8 +158,7 @@ test('nothing that was acknowledged is lost, whichever role or server is killed'
 
 async function killAndStart(program: Program): Promise<void> {
   await program.crash();
-  program.spawn();
-  await pause(LIFE_MS);
+  await program.start();
 }
 
 /** Half of what comes to /flaky fails, so that an event in sixteen is a dead letter; what it takes is told to another path. */

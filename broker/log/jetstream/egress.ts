@@ -44,6 +44,8 @@ export interface Row {
   leaseUntilMs: number;
 }
 
+/** At this many timers it is given nothing more: what waits for it is as safe where it is. */
+const TIMERS_MAX = 10_000;
 /** More than one egress has under way at a time. */
 const SETTLED_MAX = 1_024;
 
@@ -55,7 +57,8 @@ interface Waiter {
 }
 
 export interface EgressOptions {
-  readonly timersMax: number;
+  /** Absent: TIMERS_MAX. */
+  readonly timersMax?: number;
   readonly turn: Turn;
   /** Other processes take of the same queue. */
   readonly isShared: boolean;
@@ -91,11 +94,13 @@ export class Egress {
   /** N6: by durable. */
   readonly #pending = new Map<string, number>();
   readonly #options: EgressOptions;
+  readonly #timersMax: number;
 
   constructor(id: string, token: string, options: EgressOptions) {
     this.id = id;
     this.token = token;
     this.#options = options;
+    this.#timersMax = options.timersMax ?? TIMERS_MAX;
   }
 
   get lag(): Lag {
@@ -134,12 +139,12 @@ export class Egress {
     if (this.#publishing > 0) return false;
     if (this.isDoubted || this.#isFullOfTimers) return true;
     // Timers that others have taken are still counted here.
-    if (this.#options.isShared) return 2 * this.counts.delayed >= this.#options.timersMax;
+    if (this.#options.isShared) return 2 * this.counts.delayed >= this.#timersMax;
     return this.counts.ready !== 0 && this.rows.size === 0 && this.#waiters.length > 0;
   }
 
   get #isFullOfTimers(): boolean {
-    return this.counts.delayed >= this.#options.timersMax;
+    return this.counts.delayed >= this.#timersMax;
   }
 
   /**

@@ -6,8 +6,8 @@
  *
  * - N13 A lease is judged by this process' own clock, from the moment at which a message came: later than the server does, so
  *   that what the server gives again is always offered.
- * - N20 Where others take of the same queue, what may have been given so long ago that its lease is nearly over is not offered: the
- *   server gives it again, to whoever is there. Nothing is asked for while the server does not answer.
+ * - N20 Where others take of the same queue, what may have been given so long ago that its lease is nearly over is not offered: it
+ *   comes again, to whoever is there. Nothing is asked for while the server does not answer.
  */
 import {
   createInbox,
@@ -24,7 +24,7 @@ import { readAck, type Ack } from './ack.ts';
 import { isHeldBack, isOldest, untilOf, type Durable } from './durables.ts';
 import type { Contents } from './contents.ts';
 import { Echo } from './echo.ts';
-import { isOld, isStale, Leases } from './leases.ts';
+import { isStale, Leases } from './leases.ts';
 import { Egress, type Row } from './egress.ts';
 import type { StoredMessage } from './message.ts';
 import { Subjects, tokenOf } from './names.ts';
@@ -38,8 +38,6 @@ import type { Turn } from './turn.ts';
 
 /** How often leases are looked at. */
 const LOOK_MS = 1_000;
-/** At this many timers an egress is given nothing more: what waits for it is as safe where it is. */
-const TIMERS_MAX = 10_000;
 /** Enough to keep the server busy, which makes a durable in about a millisecond. */
 const PREPARED_AT_A_TIME = 16;
 
@@ -89,8 +87,8 @@ export class Egresses {
 
   constructor(options: EgressesOptions) {
     this.#options = options;
-    this.#echo = new Echo(options);
     const isAlone = options.sharing === 'alone';
+    this.#echo = new Echo({ ...options, isNeeded: !isAlone });
     this.#subscription = isAlone ? this.#listen(`${this.#inbox}.>`) : undefined;
     this.#adopt();
     const { clock, observer } = options;
@@ -132,11 +130,9 @@ export class Egresses {
   }
 
   #add(egressId: string, place: Place): Home {
-    const { timersMax = TIMERS_MAX, turn, sharing } = this.#options;
     const egress = new Egress(egressId, tokenOf(egressId), {
-      timersMax,
-      turn,
-      isShared: sharing !== 'alone',
+      ...this.#options,
+      isShared: this.#options.sharing !== 'alone',
       giveBack: (row) => this.answer(row, '-NAK'),
     });
     const home: Home = { egress, place, interest: undefined };
@@ -235,10 +231,10 @@ export class Egresses {
       inbox: this.#inbox,
       ...(!this.#subscription && { listen }),
       pace,
-      wanted: () => {
-        const isHeld = isHeldBack(durable, place.durables.get(egress.token) ?? []);
-        return isHeld || isStale(this.#ageMs) ? 0 : Math.min(egress.wanted, durable.ackPendingMax);
-      },
+      wanted: () =>
+        isHeldBack(durable, place.durables.get(egress.token) ?? []) || isStale(this.#echo.ageMs)
+          ? 0
+          : Math.min(egress.wanted, durable.ackPendingMax),
       terms: () => egress.terms,
       onEmpty: () => egress.heard(durable.name, 0),
       onGone: () => void this.#recover(egress.id, puller),
@@ -326,15 +322,10 @@ export class Egresses {
     return nc.subscribe(subject, {
       callback: (error, message) => {
         if (error) return;
-        const ageMs = this.#ageMs;
+        const { ageMs } = this.#echo;
         turn.atEnd(() => this.#receive(message, ageMs));
       },
     });
-  }
-
-  /** N20 */
-  get #ageMs(): number {
-    return this.#subscription ? 0 : this.#echo.ageMs;
   }
 
   #receive(message: Msg, ageMs: number): void {
@@ -366,8 +357,7 @@ export class Egresses {
       puller.ask();
     } else {
       this.#take(source, message, ack);
-      const row = isOld(ageMs) && egress.rows.get(ack.sequence);
-      if (row) this.leases.extend(row);
+      this.leases.keep(egress.rows.get(ack.sequence), ageMs);
     }
   }
 

@@ -68,6 +68,8 @@ export interface JetStreamLogOptions {
   readonly server?: ServerTime;
   /** Absent: `alone`. */
   readonly sharing?: Sharing;
+  /** N21: of an owner that others may follow. Absent: always. */
+  readonly mayChange?: () => boolean;
   /** Work of one egress that may be due later before it is given nothing more; absent: 10,000. */
   readonly timersMax?: number;
 }
@@ -104,12 +106,10 @@ export class JetStreamLog implements EventLog {
 
   /** Finds what earlier processes have left. @throws KNEAR_LOG_FORMAT, KNEAR_LOG_CORRUPT and the codes of `faultOf` */
   static async open(options: JetStreamLogOptions): Promise<JetStreamLog> {
-    const { js, jsm, prefix, observer, server = SAME_TIME } = options;
+    const { observer, server = SAME_TIME } = options;
     let log: JetStreamLog | undefined;
     const places = await Places.open({
-      js,
-      jsm,
-      prefix,
+      ...options,
       leaseMs: LEASE_MS / server.pace,
       isGuest: options.sharing === 'guest',
       onGap: (gap) => {

@@ -6,9 +6,9 @@ import type { Row } from './egress.ts';
 
 /** A lapsed row is forgotten after this many leases: whoever held it has ended. */
 const LAPSED_LEASES = 4;
-/** As old as this, it would be over before whoever holds it extends it for the second time. */
-const STALE_MS = LEASE_MS - EXTEND_MS;
-/** More than it takes to hear of the server. Such a lease is extended at once, so that the first time is not too late. */
+/** Older than this, a lease may be over before an extension has arrived, which takes milliseconds, and more where there was trouble. */
+const STALE_MS = LEASE_MS - 2_000;
+/** More than it takes to hear of the server. A lease that may be older is extended at once: its holder counts from now. */
 const OLD_MS = 2_500;
 
 export interface LeasesOptions {
@@ -36,6 +36,11 @@ export class Leases {
     this.#options.answer(row, '+WPI');
   }
 
+  /** N20. @param ageMs of what has come, at most */
+  keep(row: Row | undefined, ageMs: number): void {
+    if (row && ageMs > OLD_MS) this.extend(row);
+  }
+
   lapse(row: Row): void {
     row.state = 'lapsed';
     const { egress, given } = row;
@@ -58,8 +63,4 @@ export class Leases {
 /** N20. @param ageMs of what has come, at most */
 export function isStale(ageMs: number): boolean {
   return ageMs > STALE_MS;
-}
-
-export function isOld(ageMs: number): boolean {
-  return ageMs > OLD_MS;
 }

@@ -9,6 +9,7 @@
  *   would have gone unnoticed.
  * - N9 A durable never changes what it is given. An egress whose types or order change gets a new generation of durables,
  *   from the next message of the stream on; the one before drains up to there.
+ * - N21 Durables are made and removed by who leads at that moment: an owner may have stood still since it decided to.
  */
 import { randomUUID } from 'node:crypto';
 
@@ -39,6 +40,7 @@ import {
   missingOf,
   notMadeYet,
   replace,
+  requireLead,
   streamName,
   unheld,
   type Place,
@@ -58,14 +60,15 @@ export interface PlacesOptions {
   readonly leaseMs: number;
   /** Another process makes what is missing. */
   readonly isGuest: boolean;
+  /** N21 */
+  readonly mayChange?: () => boolean;
   /** What an egress may have lost, in words. */
   onGap(gap: Gap): void;
 }
 
 interface Look {
-  /** Messages, by the token of their egress. */
+  /** Messages, by the token of their egress; beside them, the names of all durables. */
   readonly waiting: ReadonlyMap<string, number>;
-  /** Names. */
   readonly durables: ReadonlySet<string>;
 }
 
@@ -313,16 +316,13 @@ export class Places {
       const from = current[0]?.from;
       for (const shape of rest) await this.#makeDurable(place, interest, shape, newest, from);
     } else {
-      const from = current.length > 0 ? await this.#nextSequence(place) : undefined;
+      const stream = current.length > 0 && (await this.#options.jsm.streams.info(place.name));
+      const from = stream ? stream.state.last_seq + 1 : undefined;
       for (const shape of shapes) {
         await this.#makeDurable(place, interest, shape, newest + 1, from);
       }
     }
     return place.durables.get(egress) ?? [];
-  }
-
-  async #nextSequence({ name }: Place): Promise<number> {
-    return (await this.#options.jsm.streams.info(name)).state.last_seq + 1;
   }
 
   async #makeDurable(
@@ -334,6 +334,7 @@ export class Places {
   ): Promise<void> {
     const { jsm, leaseMs } = this.#options;
     const name = nameOf(tokenOf(egressId), generation, part);
+    requireLead(this.#options);
     const info = await jsm.consumers.add(place.name, {
       ...durableConfig({ filters, ackPendingMax, leaseMs }),
       durable_name: name,
@@ -435,6 +436,7 @@ export class Places {
   /** Ends all that the server has for an egress. */
   async remove(place: Place, egress: string): Promise<void> {
     const { jsm } = this.#options;
+    requireLead(this.#options);
     for (const durable of place.durables.get(egress) ?? []) {
       await jsm.consumers.delete(place.name, durable.name).catch(ignoreMissing);
       await this.#births.forget(place.name, durable);
