@@ -3,16 +3,7 @@ import { describe, expect } from '@jest/globals';
 
 import type { Delivery } from '../../../core/ports/event-log.ts';
 import type { LogAdapter } from '../event-log.ts';
-import {
-  eventTo,
-  failure,
-  idsOf,
-  plain,
-  reply,
-  useScene,
-  work,
-  workAbout,
-} from './scene.ts';
+import { eventTo, failure, idsOf, plain, reply, useScene, work, workAbout } from './scene.ts';
 
 export function describeOutputs(adapter: LogAdapter): void {
   describe('event outputs', () => {

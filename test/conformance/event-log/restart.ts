@@ -2,16 +2,7 @@
 import { describe, expect } from '@jest/globals';
 
 import type { LogAdapter } from '../event-log.ts';
-import {
-  eventTo,
-  failure,
-  idsOf,
-  parked,
-  plain,
-  reply,
-  useScene,
-  workAbout,
-} from './scene.ts';
+import { eventTo, failure, idsOf, parked, plain, reply, useScene, workAbout } from './scene.ts';
 
 export function describeRestart(adapter: LogAdapter): void {
   const describeWhere = adapter.hasRestart ? describe : describe.skip;

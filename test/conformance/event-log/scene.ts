@@ -121,7 +121,11 @@ export function useScene(adapter: LogAdapter, options: Partial<OpenOptions> = {}
     expectHolding: (egressIds) =>
       expectNumbers(opened(), {
         now: ({ log }) => log.egressIds().toSorted(),
-        counted: (lags) => [...lags].filter(([, lag]) => !isIdle(lag)).map(([id]) => id).toSorted(),
+        counted: (lags) =>
+          [...lags]
+            .filter(([, lag]) => !isIdle(lag))
+            .map(([id]) => id)
+            .toSorted(),
         expected: egressIds,
       }),
     nowMs: () => opened().nowMs(),
