@@ -105,11 +105,13 @@ export class Place {
     return elsewhere === undefined ? here : [...here, ...elsewhere];
   }
 
-  #view({ id, nearness }: EgressLoop): RemoteView | undefined {
+  #view(loop: EgressLoop): RemoteView | undefined {
     const { remote, number: place } = this.#options;
+    // Most have no others, and are asked for each hop.
+    if (!remote) return undefined;
     const topology = this.#options.topology();
-    const egress = topology.egresses.get(id);
-    return egress && remote?.viewOf(egress, topology, { place, nearness });
+    const egress = topology.egresses.get(loop.id);
+    return egress && remote.viewOf(egress, topology, { place, nearness: loop.nearness });
   }
 
   #addLoop(id: string): EgressLoop {

@@ -11,6 +11,8 @@ import { Leadership } from '../controller/feed/leadership.ts';
 import { NatsFeed } from '../controller/feed/nats-feed.ts';
 import { codeOf, KnearError, messageOf } from '../core/errors.ts';
 import type { Role, TopologyFeed } from '../core/ports/topology-feed.ts';
+import type { Timer } from '../core/ports/time.ts';
+import { repeat, waitAWhile } from '../core/repeat.ts';
 import type { Topology } from '../core/topology.ts';
 import { natsLoadReports } from './load-reports.ts';
 import { packageVersion, type Settings } from './settings.ts';
@@ -45,6 +47,7 @@ export class Group {
   #breakOff: (error: unknown) => void = () => undefined;
   #onLeading: () => void = () => undefined;
   #published: Topology | undefined;
+  #timers: readonly Timer[] = [];
 
   constructor(options: GroupOptions) {
     const { role, link, prefix, settings, logger } = options;
@@ -59,7 +62,7 @@ export class Group {
       prefix,
       clock,
       mayMake: role === 'controller',
-      mayPublish: () => this.isLeading,
+      mayChange: () => this.isLeading,
       self: {
         role,
         version: packageVersion(),
@@ -143,7 +146,6 @@ export class Group {
   watch(onChange: () => void): void {
     let seen = '';
     const look = () => {
-      if (this.#stop.signal.aborted) return;
       const instances = this.feed.instances();
       this.#barrier.present(instances);
       // Thousands of statuses are dated anew only where one of them may be another.
@@ -153,19 +155,18 @@ export class Group {
       ]);
       if (state !== seen) onChange();
       seen = state;
-      clock.after(LOOK_MS, look);
     };
-    const again = async () => {
-      if (this.#stop.signal.aborted) return;
-      if (this.#published) await this.#publish(this.#published);
-      clock.after(PUBLISH_AGAIN_MS, () => void again());
-    };
-    look();
-    clock.after(PUBLISH_AGAIN_MS, () => void again());
+    this.#timers = [
+      repeat(clock, LOOK_MS, look),
+      repeat(clock, PUBLISH_AGAIN_MS, async () => {
+        if (this.#published) await this.#publish(this.#published);
+      }),
+    ];
   }
 
   async close(): Promise<void> {
     this.#stop.abort();
+    for (const timer of this.#timers) timer.cancel();
     await this.#leadership?.close();
     await this.feed.close();
   }
@@ -186,7 +187,7 @@ export class Group {
         if (why !== told)
           this.#options.logger.warn({ code: codeOf(error) }, `published again: ${why}`);
         told = why;
-        await new Promise<void>((resolve) => clock.after(AGAIN_MS, resolve));
+        await waitAWhile(clock, AGAIN_MS, this.#stop.signal);
       }
     }
   }

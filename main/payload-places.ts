@@ -1,7 +1,7 @@
 /** Where payloads are, and how much room they leave: what serve opens and doctor looks at. */
-import { createHash } from 'node:crypto';
 import path from 'node:path';
 
+import { tokenOf } from '../broker/log/jetstream/names.ts';
 import { reserveBytesOf } from './reserve.ts';
 import type { Settings } from './settings.ts';
 
@@ -21,8 +21,7 @@ export function payloadPlacesOf({
     return { store, spool: path.join(store, '_tmp') };
   }
   // Each process empties its own spool at its start.
-  const own = createHash('sha256').update(data).digest('base64url').slice(0, 16);
-  return { store: claimCheckFolder, spool: path.join(claimCheckFolder, `_tmp-${own}`) };
+  return { store: claimCheckFolder, spool: path.join(claimCheckFolder, `_tmp-${tokenOf(data)}`) };
 }
 
 /** Space for payloads ends a twentieth of the disk before that of the log, or what the settings say if that is more. */

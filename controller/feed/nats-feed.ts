@@ -21,6 +21,7 @@ import { Kvm, type KV, type KvWatchEntry } from '@nats-io/kv';
 import type { QueuedIterator } from '@nats-io/transport-node';
 
 import { KnearError, messageOf } from '../../core/errors.ts';
+import { requireLead, type MayChange } from '../../core/lead.ts';
 import {
   BEAT_MS,
   CONFIRMED_MS,
@@ -29,6 +30,7 @@ import {
   type TopologyFeed,
 } from '../../core/ports/topology-feed.ts';
 import type { Clock, Timer } from '../../core/ports/time.ts';
+import { repeat, waitAWhile } from '../../core/repeat.ts';
 import type { Topology } from '../../core/topology.ts';
 import { Instances, readInstance, textOfInstance } from './instances.ts';
 import { entriesOf, TopologyEntries } from './topology-entries.ts';
@@ -49,8 +51,8 @@ export interface NatsFeedOptions {
   readonly clock: Clock;
   /** Makes the bucket if there is none; the others wait for it. */
   readonly mayMake: boolean;
-  /** Z5: asked before each entry that is published; absent: always. */
-  mayPublish?(): boolean;
+  /** Z5: asked before each entry that is published. */
+  readonly mayChange?: MayChange;
   /** Who tells of itself here; absent: it only looks. */
   readonly self?: Omit<Instance, 'id' | 'revision'>;
   /** Told once for each fault in a row; `undefined`: it works again. */
@@ -65,8 +67,8 @@ export class NatsFeed implements TopologyFeed {
   readonly #instances: Instances;
   readonly #stop = new AbortController();
   #newest: Topology | undefined;
-  /** Told when something of the bucket has changed. */
-  readonly #listeners = new Set<() => void>();
+  /** Of those who wait for another Topology. */
+  readonly #waiting = new Set<() => void>();
   /** When the bucket was made, as the server says. */
   #born: string | undefined;
   /** Z1: the newest head whose Topology was taken. */
@@ -93,13 +95,14 @@ export class NatsFeed implements TopologyFeed {
     this.#instances = new Instances(options.clock);
     void this.#follow();
     this.#tell();
-    this.#looking = repeatedly(options.clock, BEAT_MS, () => this.#lookAtBucket());
+    this.#looking = repeat(options.clock, BEAT_MS, () => this.#lookAtBucket());
   }
 
   async *watch({ signal }: { signal: AbortSignal }): AsyncIterable<Topology> {
+    const either = AbortSignal.any([signal, this.#stop.signal]);
     for (let told: Topology | undefined; ;) {
-      while (!signal.aborted && this.#newest === told) await this.#change(signal);
-      if (signal.aborted || this.#stop.signal.aborted) return;
+      while (!either.aborted && this.#newest === told) await this.#change(either);
+      if (either.aborted) return;
       told = this.#newest;
       if (told) yield told;
     }
@@ -108,13 +111,11 @@ export class NatsFeed implements TopologyFeed {
   applied(revision: number): void {
     this.#applied = revision;
     this.#prove();
-    this.#beating?.cancel();
     this.#tell();
   }
 
   reachableAt(adminUrl: string): void {
     this.#adminUrl = adminUrl;
-    this.#beating?.cancel();
     this.#tell();
   }
 
@@ -127,6 +128,7 @@ export class NatsFeed implements TopologyFeed {
   }
 
   async publish(topology: Topology): Promise<number> {
+    const { mayChange } = this.#options;
     try {
       const bucket = await this.#open();
       const before = await this.#readTexts(bucket);
@@ -135,26 +137,19 @@ export class NatsFeed implements TopologyFeed {
       const gone = [...before.texts.keys()].filter((key) => !wanted.has(key));
       if (changes.length + gone.length === 0 && before.head > 0) return before.head;
       await atMost(PUTS_AT_A_TIME, changes, async ([key, text]) => {
-        this.#requireLead();
+        requireLead(mayChange);
         await bucket.put(key, text);
       });
       await atMost(PUTS_AT_A_TIME, gone, async (key) => {
-        this.#requireLead();
+        requireLead(mayChange);
         await bucket.purge(key, { ttl: `${MARKER_MS / 1e3}s` });
       });
-      this.#requireLead();
+      requireLead(mayChange);
       // Z1: whoever has published in between has written another head.
       return await bucket.put(HEAD, String(wanted.size), { previousSeq: before.head });
     } catch (error) {
       throw failed('the Topology could not be published', error);
     }
-  }
-
-  /** Z5: this process may have stood still since it began, while another one has published something newer. */
-  #requireLead(): void {
-    const { mayPublish } = this.#options;
-    if (!mayPublish || mayPublish()) return;
-    throw new KnearError('KNEAR_LEASE_GONE', 'another controller may lead by now');
   }
 
   async close(): Promise<void> {
@@ -163,7 +158,6 @@ export class NatsFeed implements TopologyFeed {
     this.#beating?.cancel();
     this.#looking.cancel();
     this.#watch?.stop();
-    this.#changed();
     if (!this.#options.self) return;
     const bucket = await this.#open().catch(() => undefined);
     await bucket?.purge(PRESENCE + this.id, { ttl: '60s' }).catch(() => undefined);
@@ -200,7 +194,7 @@ export class NatsFeed implements TopologyFeed {
       } catch (error) {
         this.#trouble(failed('the Topology cannot be read', error));
       }
-      if (!signal.aborted) await this.#pause();
+      await waitAWhile(this.#options.clock, AGAIN_MS, signal);
     }
   }
 
@@ -234,11 +228,11 @@ export class NatsFeed implements TopologyFeed {
     this.#taken = revision;
     try {
       this.#newest = this.#entries.build(revision);
+      for (const end of this.#waiting) end();
       this.#trouble(undefined);
     } catch (error) {
       this.#trouble(error as KnearError);
     }
-    this.#changed();
   }
 
   #trouble(error: KnearError | undefined): void {
@@ -250,10 +244,11 @@ export class NatsFeed implements TopologyFeed {
 
   // --- presence -------------------------------------------------------------------------------------------------------
 
-  /** Tells that it is there, now and then. */
+  /** Tells that it is there, now, and from now on again and again. */
   #tell(): void {
     const { self, clock, js } = this.#options;
     if (!self || this.#stop.signal.aborted) return;
+    this.#beating?.cancel();
     this.#beat += 1;
     const beat = this.#beat;
     this.#sentAtMs.set(beat, clock.monotonicMs());
@@ -273,7 +268,6 @@ export class NatsFeed implements TopologyFeed {
     if (heard) this.#instances.hear(heard.instance);
     else this.#instances.leave(id);
     if (heard && id === this.id) this.#hearSelf(heard.beat);
-    this.#changed();
   }
 
   /** Z3 */
@@ -291,49 +285,23 @@ export class NatsFeed implements TopologyFeed {
     this.#unproven = undefined;
   }
 
-  // --- waiting --------------------------------------------------------------------------------------------------------
-
-  #changed(): void {
-    for (const listener of this.#listeners) listener();
-    this.#listeners.clear();
-  }
-
+  /** Resolves with the next Topology, or when the signal aborts. */
   #change(signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
-      if (this.#stop.signal.aborted) return;
-      this.#listeners.add(resolve);
-      signal.addEventListener('abort', () => resolve(), { once: true });
-    });
-  }
-
-  #pause(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#options.clock.after(AGAIN_MS, resolve);
+      const end = () => {
+        this.#waiting.delete(end);
+        signal.removeEventListener('abort', end);
+        resolve();
+      };
+      if (signal.aborted) return resolve();
+      this.#waiting.add(end);
+      signal.addEventListener('abort', end);
     });
   }
 }
 
 function failed(what: string, error: unknown): KnearError {
   return new KnearError('KNEAR_FEED_FAILED', `${what}: ${messageOf(error)}`, { cause: error });
-}
-
-/** Again and again, one after the other. What fails is done again next time. */
-function repeatedly(clock: Clock, everyMs: number, work: () => Promise<void>): Timer {
-  let timer = clock.after(everyMs, run);
-  let isCancelled = false;
-  function run(): void {
-    void work()
-      .catch(() => undefined)
-      .then(() => {
-        if (!isCancelled) timer = clock.after(everyMs, run);
-      });
-  }
-  return {
-    cancel() {
-      isCancelled = true;
-      timer.cancel();
-    },
-  };
 }
 
 /** Each of them, several at a time. @throws the first that any of them throws, once nothing is under way */

@@ -45,7 +45,8 @@ export function mayPull(
 
 /** Those before it. */
 export function nearerThan(own: Neighbour, others: Iterable<Neighbour>): Neighbour[] {
-  return [...others].filter((other) => !other.isPaused && rankOf(other) < rankOf(own));
+  const ownRank = rankOf(own);
+  return [...others].filter((other) => !other.isPaused && rankOf(other) < ownRank);
 }
 
 /** A hop may go to it: it is called as given, is on this node, or nobody else is nearer. */

@@ -8,6 +8,7 @@
  * - G3 Of places that are equally far from a subscriber, as all are from a plain address, SHARERS pull; the others are as if they were
  *   a little farther. Which ones is drawn by egress, so that each has its share.
  */
+import { numberOf } from '../../core/hash.ts';
 import type { LoadLine, LoadReport, LoadReports } from '../../core/ports/load-reports.ts';
 import type { Clock, Timer } from '../../core/ports/time.ts';
 import type { Instance } from '../../core/ports/topology-feed.ts';
@@ -220,10 +221,9 @@ function sharersOf(egressId: string, ids: readonly string[]): ReadonlySet<string
   return new Set(drawn.slice(0, SHARERS).map(({ id }) => id));
 }
 
-/** FNV-1a, with a last turn: ids differ in their ends, which would else count for little. */
+/** With a last turn: ids differ in their ends, which would else count for little. */
 function draw(egressId: string, id: string): number {
-  let hash = 0x811c9dc5;
-  for (const byte of Buffer.from(`${id} ${egressId}`)) hash = Math.imul(hash ^ byte, 0x01000193);
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  return (hash ^ (hash >>> 13)) >>> 0;
+  let number = numberOf(`${id} ${egressId}`);
+  number = Math.imul(number ^ (number >>> 16), 0x85ebca6b);
+  return (number ^ (number >>> 13)) >>> 0;
 }

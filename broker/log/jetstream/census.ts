@@ -8,7 +8,7 @@ import { isMissing } from './missing.ts';
 import type { Place, Sharing } from './place.ts';
 import type { Places } from './places.ts';
 import type { Puller } from './puller.ts';
-import { repeat } from './repeat.ts';
+import { repeat } from '../../../core/repeat.ts';
 
 /** Numbers that cannot be right are asked for this often. */
 const COUNT_MS = 10_000;

@@ -13,15 +13,11 @@ export class Coalesced<Result> {
   run(): Promise<Result> {
     const over = this.#running;
     if (!over) return this.#start();
-    return (this.#next ??= over
-      .then(
-        () => undefined,
-        () => undefined,
-      )
-      .then(() => {
-        this.#next = undefined;
-        return this.#start();
-      }));
+    const start = () => {
+      this.#next = undefined;
+      return this.#start();
+    };
+    return (this.#next ??= over.then(start, start));
   }
 
   #start(): Promise<Result> {

@@ -32,7 +32,7 @@ import type { Place, Sharing } from './place.ts';
 import type { Places } from './places.ts';
 import { Puller } from './puller.ts';
 import { Census } from './census.ts';
-import { repeat } from './repeat.ts';
+import { repeat } from '../../../core/repeat.ts';
 import { firedFor } from './schedule.ts';
 import type { Turn } from './turn.ts';
 

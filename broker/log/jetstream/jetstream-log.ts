@@ -38,7 +38,7 @@ import { Parked } from './parked.ts';
 import type { Place, Sharing } from './place.ts';
 import { Places } from './places.ts';
 import { Publisher } from './publisher.ts';
-import { repeat, waitAWhile } from './repeat.ts';
+import { repeat, waitAWhile } from '../../../core/repeat.ts';
 import { Turn } from './turn.ts';
 
 export interface JetStreamLogLimits {

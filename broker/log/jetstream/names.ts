@@ -12,6 +12,7 @@
 import { createHash } from 'node:crypto';
 
 import { claimOf, type CloudEvent } from '../../../core/event.ts';
+import { numberOf } from '../../../core/hash.ts';
 
 /** How many lines a stream has for events whose order counts: the keys of one share a line. */
 export const PARTS = 16;
@@ -48,10 +49,7 @@ function escapeByte(byte: string): string {
 export function partOf(event: CloudEvent): number {
   const { attributes } = event;
   const key = attributes.get('partitionkey') ?? attributes.get('id') ?? '';
-  // FNV-1a: even enough over sixteen lines, and no cost.
-  let hash = 0x811c9dc5;
-  for (const byte of Buffer.from(String(key))) hash = Math.imul(hash ^ byte, 0x01000193);
-  return (hash >>> 0) % PARTS;
+  return numberOf(String(key)) % PARTS;
 }
 
 /** The subjects of one stream. */

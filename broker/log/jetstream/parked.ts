@@ -19,7 +19,7 @@ import { ignoreMissing, isMissing } from './missing.ts';
 import { Subjects } from './names.ts';
 import type { Place } from './place.ts';
 import type { Publisher } from './publisher.ts';
-import { repeat } from './repeat.ts';
+import { repeat } from '../../../core/repeat.ts';
 import { replaceScheduled, schedule } from './schedule.ts';
 
 /** Entries are judged by age this often. */

@@ -46,12 +46,6 @@ export function notMadeYet(what: string): KnearError {
   return new KnearError('KNEAR_LOG_FAILED', detail);
 }
 
-/** N21 */
-export function requireLead({ mayChange }: { readonly mayChange?: () => boolean }): void {
-  if (!mayChange || mayChange()) return;
-  throw new KnearError('KNEAR_LEASE_GONE', 'another controller may lead by now');
-}
-
 export function streamName(prefix: string, token: string): string {
   return `${prefix.toUpperCase()}_${token}`;
 }

@@ -15,6 +15,7 @@ import { randomUUID } from 'node:crypto';
 
 import type { JetStreamClient, JetStreamManager, StreamInfo } from '@nats-io/jetstream';
 
+import { requireLead, type MayChange } from '../../../core/lead.ts';
 import type { Interest } from '../../../core/ports/event-log.ts';
 import {
   durableConfig,
@@ -40,7 +41,6 @@ import {
   missingOf,
   notMadeYet,
   replace,
-  requireLead,
   streamName,
   unheld,
   type Place,
@@ -61,7 +61,7 @@ export interface PlacesOptions {
   /** Another process makes what is missing. */
   readonly isGuest: boolean;
   /** N21 */
-  readonly mayChange?: () => boolean;
+  readonly mayChange?: MayChange;
   /** What an egress may have lost, in words. */
   onGap(gap: Gap): void;
 }
@@ -334,7 +334,7 @@ export class Places {
   ): Promise<void> {
     const { jsm, leaseMs } = this.#options;
     const name = nameOf(tokenOf(egressId), generation, part);
-    requireLead(this.#options);
+    requireLead(this.#options.mayChange);
     const info = await jsm.consumers.add(place.name, {
       ...durableConfig({ filters, ackPendingMax, leaseMs }),
       durable_name: name,
@@ -436,7 +436,7 @@ export class Places {
   /** Ends all that the server has for an egress. */
   async remove(place: Place, egress: string): Promise<void> {
     const { jsm } = this.#options;
-    requireLead(this.#options);
+    requireLead(this.#options.mayChange);
     for (const durable of place.durables.get(egress) ?? []) {
       await jsm.consumers.delete(place.name, durable.name).catch(ignoreMissing);
       await this.#births.forget(place.name, durable);

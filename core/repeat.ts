@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../../core/ports/time.ts';
+import type { Clock, Timer } from './ports/time.ts';
 
 /** Runs it now, and again each time so long after it has ended, however it ended; until the result is cancelled. */
 export function repeat(clock: Clock, everyMs: number, run: () => Promise<void> | void): Timer {
