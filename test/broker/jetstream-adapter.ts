@@ -13,7 +13,14 @@ import { durableOf } from '../../broker/log/jetstream/durables.ts';
 import { Subjects, tokenOf } from '../../broker/log/jetstream/names.ts';
 import type { Sharing } from '../../broker/log/jetstream/place.ts';
 import type { CloudEvent } from '../../core/event.ts';
-import type { Delivery, EventLog, Interest, Lag, Match } from '../../core/ports/event-log.ts';
+import type {
+  Delivery,
+  EventLog,
+  Interest,
+  Lag,
+  LogSupports,
+  Match,
+} from '../../core/ports/event-log.ts';
 import type { Happening } from '../../core/ports/observer.ts';
 import { timelyTest, type TimelyTest } from '../conformance/timely.ts';
 import { eventually, pause } from '../e2e/eventually.ts';
@@ -23,6 +30,17 @@ import { openPulse, type Pulse } from './jetstream-pulse.ts';
 
 /** Milliseconds of the log in one of the server. */
 export const PACE = 20;
+
+/** What the log promises, alone and shared. */
+export const SUPPORTS: LogSupports = {
+  durability: 'process',
+  ordered: true,
+  delayed: true,
+  history: false,
+  keepsLeases: true,
+  // Half of the server's max_payload, without room for headers.
+  recordMaxBytes: 491_520,
+};
 
 const WIDE: JetStreamLogLimits = {
   streamMaxBytes: 1 << 30,

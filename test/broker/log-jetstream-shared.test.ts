@@ -12,6 +12,7 @@ import {
   PACE,
   quiet,
   removeStreams,
+  SUPPORTS,
   useServer,
   type Process,
 } from './jetstream-adapter.ts';
@@ -21,15 +22,7 @@ let opened = 0;
 
 describeEventLog({
   name: 'JetStream, a guest',
-  supports: {
-    durability: 'process',
-    ordered: true,
-    delayed: true,
-    history: false,
-    keepsLeases: true,
-    // Half of the server's max_payload, without room for headers.
-    recordMaxBytes: 491_520,
-  },
+  supports: SUPPORTS,
   isEarly: false,
   hasRestart: true,
   isShared: true,

@@ -1,22 +1,21 @@
 /** The log on JetStream passes the suite of all event logs, on a real server, whose time runs faster than that of tests. */
 import { describeEventLog, type OpenLog, type OpenOptions } from '../conformance/event-log.ts';
 import { pause } from '../e2e/eventually.ts';
-import { openProcess, PACE, quiet, removeStreams, useServer } from './jetstream-adapter.ts';
+import {
+  openProcess,
+  PACE,
+  quiet,
+  removeStreams,
+  SUPPORTS,
+  useServer,
+} from './jetstream-adapter.ts';
 
 const timed = useServer();
 let opened = 0;
 
 describeEventLog({
   name: 'JetStream',
-  supports: {
-    durability: 'process',
-    ordered: true,
-    delayed: true,
-    history: false,
-    keepsLeases: true,
-    // Half of the server's max_payload, without room for headers.
-    recordMaxBytes: 491_520,
-  },
+  supports: SUPPORTS,
   isEarly: false,
   hasRestart: true,
   open: openJetStream,
